@@ -1,0 +1,235 @@
+"""Every private part of aiortc and aioice that rtnb touches; it must not know what for.
+
+`missing` tells at start which of them are not as expected (another aiortc version); each function
+here then declines by returning False, and its caller falls back to the public interface and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aioice.ice
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+
+__all__ = [
+    "FALLBACKS",
+    "RtpArrival",
+    "RtpDeparture",
+    "loopback_only",
+    "missing",
+    "receiver_of",
+    "send_impaired",
+    "tap_receiver",
+    "watch_sender",
+]
+
+_JITTER_BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"
+_RTP_HEADER: Final = struct.Struct("!BBHII")
+
+FALLBACKS: Final = {
+    "receive": "received audio comes through aiortc's jitter buffer and is placed by its PTS",
+    "send": "departures are stamped when the track hands a packet over",
+    "addresses": "loopback peers are reached through this machine's other addresses",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RtpArrival:
+    """One RTP packet as it came from the network (RFC 3550 section 5.1), decrypted."""
+
+    sequence: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+    time: float
+    "Monotonic seconds."
+
+
+@dataclass(frozen=True, slots=True)
+class RtpDeparture:
+    """One RTP packet as it was given to the network."""
+
+    sequence: int
+    timestamp: int
+    size: int
+    "Bytes with the RTP header, before encryption."
+    time: float
+    "Monotonic seconds."
+
+
+@functools.cache
+def missing() -> tuple[str, ...]:
+    """Return which hooks do not fit the installed aiortc and aioice; empty when all do."""
+    absent = []
+    if not callable(getattr(RTCRtpReceiver, "_handle_rtp_packet", None)) or not _has_jitter_buffer():
+        absent.append("receive")
+    from aiortc.rtcdtlstransport import RTCDtlsTransport
+
+    if not callable(getattr(RTCDtlsTransport, "_send_rtp", None)):
+        absent.append("send")
+    if not callable(getattr(aioice.ice, "get_host_addresses", None)):
+        absent.append("addresses")
+    return tuple(absent)
+
+
+def _has_jitter_buffer() -> bool:
+    """Look into the constructor's code: an instance would need a live transport."""
+    names = RTCRtpReceiver.__init__.__code__.co_names
+    return _JITTER_BUFFER in names
+
+
+# --- receiving -----------------------------------------------------------------------------------
+
+
+class _NullJitterBuffer:
+    """Stands where aiortc's jitter buffer was, so that nothing is queued or decoded behind a tap."""
+
+    def add(self, packet: Any) -> tuple[bool, None]:
+        return False, None
+
+
+def tap_receiver(receiver: RTCRtpReceiver, on_packet: Callable[[RtpArrival], None]) -> bool:
+    """See every RTP packet of a receiver before aiortc's jitter buffer does.
+
+    Call it before the first packet: right after ``addTrack``, or in the ``track`` event. The
+    receiver's track then delivers nothing. RTCP statistics stay right.
+
+    Returns
+    -------
+    bool
+        False when this aiortc does not fit; then nothing was changed.
+    """
+    if "receive" in missing() or not hasattr(receiver, _JITTER_BUFFER):
+        return False
+    handle: Callable[..., Awaitable[None]] = receiver._handle_rtp_packet
+
+    async def tapped(packet: Any, arrival_time_ms: int) -> None:
+        now = time.monotonic()
+        await handle(packet, arrival_time_ms)
+        if packet.payload:
+            on_packet(
+                RtpArrival(
+                    packet.sequence_number, packet.timestamp, packet.ssrc, packet.payload, now
+                )
+            )
+
+    receiver._handle_rtp_packet = tapped
+    setattr(receiver, _JITTER_BUFFER, _NullJitterBuffer())
+    return True
+
+
+# --- sending -------------------------------------------------------------------------------------
+
+
+def watch_sender(sender: RTCRtpSender, on_sent: Callable[[RtpDeparture], None]) -> bool:
+    """See every RTP packet of a sender at the moment it was handed to the socket.
+
+    Returns
+    -------
+    bool
+        False when this aiortc does not fit; then nothing was changed.
+    """
+    if "send" in missing():
+        return False
+    transport = sender.transport
+    send: Callable[[bytes], Awaitable[None]] = transport._send_rtp
+    ssrc = sender._ssrc
+
+    async def watched(data: bytes) -> None:
+        await send(data)
+        header = _rtp_header(data, ssrc)
+        if header is not None:
+            on_sent(RtpDeparture(header[0], header[1], len(data), time.monotonic()))
+
+    transport._send_rtp = watched
+    return True
+
+
+def send_impaired(sender: RTCRtpSender, drop: Callable[[int], bool]) -> bool:
+    """Lose chosen packets of a sender on the way out, for tests of what loss does.
+
+    Parameters
+    ----------
+    sender
+        Whose packets.
+    drop
+        From the RTP sequence number to whether the packet is lost.
+    """
+    if "send" in missing():
+        return False
+    transport = sender.transport
+    send: Callable[[bytes], Awaitable[None]] = transport._send_rtp
+    ssrc = sender._ssrc
+
+    async def lossy(data: bytes) -> None:
+        header = _rtp_header(data, ssrc)
+        if header is None or not drop(header[0]):
+            await send(data)
+
+    transport._send_rtp = lossy
+    return True
+
+
+def _rtp_header(data: bytes, ssrc: int) -> tuple[int, int] | None:
+    """Return (sequence, timestamp) of an RTP packet of `ssrc`; None for anything else."""
+    if len(data) < _RTP_HEADER.size:
+        return None
+    first, second, sequence, timestamp, found = _RTP_HEADER.unpack_from(data)
+    if first >> 6 != 2 or 64 <= (second & 0x7F) <= 95 or found != ssrc:
+        return None  # not RTP version 2, or RTCP (RFC 5761 section 4), or another stream
+    return sequence, timestamp
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+_loopback: ContextVar[bool] = ContextVar("rtnb_loopback_only", default=False)
+
+
+@contextlib.contextmanager
+def loopback_only() -> Iterator[None]:
+    """Within it, ``setLocalDescription`` gathers 127.0.0.1 and no other address.
+
+    aioice leaves 127.0.0.1 out and offers the machine's other addresses; a call to a server on this
+    machine needs the opposite. Only connections that gather inside the block are changed.
+
+    Raises
+    ------
+    RuntimeError
+        The installed aioice does not fit, so that other addresses would be used.
+    """
+    if "addresses" in missing():
+        raise RuntimeError(
+            "This version of aioice cannot be kept on loopback addresses; install aioice 0.10 to 0.13."
+        )
+    _wrap_addresses()
+    token = _loopback.set(True)
+    try:
+        yield
+    finally:
+        _loopback.reset(token)
+
+
+@functools.cache
+def _wrap_addresses() -> None:
+    """Replace aioice's list of addresses once; outside `loopback_only` it is what it was."""
+    original = aioice.ice.get_host_addresses
+
+    def get_host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        if _loopback.get():
+            return ["127.0.0.1"]
+        found: list[str] = original(use_ipv4, use_ipv6)
+        return found
+
+    aioice.ice.get_host_addresses = get_host_addresses
+
+
+def receiver_of(pc: RTCPeerConnection, track: Any) -> RTCRtpReceiver | None:
+    """Return the receiver whose track this is; a remote track has no way to it."""
+    return next((r for r in pc.getReceivers() if r.track is track), None)

@@ -1,0 +1,359 @@
+"""Audio tracks that pace themselves, for bare aiortc and for rtnb's calls; they know no call.
+
+All of them deliver exactly 20 ms at a time on an absolute schedule of the loop's monotonic clock.
+After a stall the policy is **catch up, then skip**: at most five packets leave back to back, the
+rest of the stall is skipped in time (the PTS jumps, no audio is dropped), and counters say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+
+from rtnb._audiofile import to_s16
+from rtnb.audio import Clip, resample
+from rtnb.media import opus
+from rtnb.media.opus import FRAME, SAMPLE_RATE, TIME_BASE
+
+__all__ = [
+    "CATCH_UP",
+    "FileTrack",
+    "Pacer",
+    "Pacing",
+    "PacedTrack",
+    "Playing",
+    "PromptTrack",
+    "SilentTrack",
+    "clip_to_pcm",
+]
+
+PTIME: Final = FRAME / SAMPLE_RATE  # seconds in one packet
+CATCH_UP: Final = 5  # packets that may leave back to back after a stall
+LATE: Final = 0.010  # seconds behind schedule from which a packet counts as late
+
+S16 = npt.NDArray[np.int16]
+_SILENCE: Final = np.zeros(FRAME, np.int16)
+
+
+@dataclass(slots=True)
+class Pacing:
+    """How well a track kept its schedule.
+
+    Attributes
+    ----------
+    packets : int
+        Frames or packets delivered.
+    late_packets : int
+        Those more than 10 ms behind schedule.
+    worst_lag : float
+        The largest lateness in seconds.
+    skipped : float
+        Seconds of schedule skipped after stalls.
+    """
+
+    packets: int = 0
+    late_packets: int = 0
+    worst_lag: float = 0.0
+    skipped: float = 0.0
+
+
+class Pacer:
+    """The schedule of a track without a clock of its own: times in, waits and PTS out.
+
+    Parameters
+    ----------
+    start
+        When the first packet is due, in seconds of any monotonic clock.
+    """
+
+    def __init__(self, start: float):
+        self.pacing = Pacing()
+        self._start = start
+        self._frame = 0
+
+    def due(self) -> float:
+        """When the next packet is due."""
+        return self._start + self._frame * PTIME
+
+    def advance(self, now: float) -> int:
+        """Count the next packet as leaving at `now`, and return its PTS in samples."""
+        lag = now - self.due()
+        behind = int(lag / PTIME)
+        if behind > CATCH_UP:
+            self._frame += behind - CATCH_UP
+            self.pacing.skipped += (behind - CATCH_UP) * PTIME
+        pts = self._frame * FRAME
+        self._frame += 1
+        self.pacing.packets += 1
+        self.pacing.late_packets += lag > LATE
+        self.pacing.worst_lag = max(self.pacing.worst_lag, lag)
+        return pts
+
+
+def clip_to_pcm(clip: Clip) -> bytes:
+    """Return a clip as s16 mono 48,000 Hz bytes, resampled whole and flushed."""
+    return to_s16(resample(clip.samples, clip.sample_rate, SAMPLE_RATE)).tobytes()
+
+
+class PacedTrack(MediaStreamTrack):
+    """The schedule and the packing that all of rtnb's tracks share.
+
+    Parameters
+    ----------
+    encoded
+        Deliver ``av.Packet`` of Opus instead of ``av.AudioFrame``; for an Opus sender only.
+
+    Attributes
+    ----------
+    pacing : Pacing
+        Counters of the schedule.
+    """
+
+    kind = "audio"
+
+    def __init__(self, *, encoded: bool = False):
+        super().__init__()
+        self.encoded = encoded
+        self._pacer: Pacer | None = None
+
+    @property
+    def pacing(self) -> Pacing:
+        """Counters of the schedule; zeros before the first `recv`."""
+        return self._pacer.pacing if self._pacer else Pacing()
+
+    async def recv(self) -> av.AudioFrame | av.Packet:
+        """Return the next 20 ms when they are due.
+
+        Returns
+        -------
+        av.AudioFrame or av.Packet
+            s16 stereo 48,000 Hz, 960 samples, equal channels; or one Opus packet.
+
+        Raises
+        ------
+        aiortc.mediastreams.MediaStreamError
+            The track has ended.
+        """
+        if self.readyState != "live":
+            raise MediaStreamError
+        loop = asyncio.get_running_loop()
+        if self._pacer is None:
+            self._pacer = Pacer(loop.time())
+        wait = self._pacer.due() - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if self.readyState != "live":
+            raise MediaStreamError
+        block = self._next(loop.time())
+        if block is None:
+            self.stop()
+            raise MediaStreamError
+        pcm, packet = block
+        pts = self._pacer.advance(loop.time())
+        self._left(pts, pcm)
+        return self._packed(pcm, packet, pts)
+
+    def _next(self, now: float) -> tuple[S16, bytes | None] | None:
+        """Return the next 960 samples and their packet, if already encoded; None ends the track."""
+        raise NotImplementedError
+
+    def _left(self, pts: int, pcm: S16) -> None:
+        """Take note that this block is on its way."""
+
+    def _packed(self, pcm: S16, packet: bytes | None, pts: int) -> av.AudioFrame | av.Packet:
+        if self.encoded:
+            out = av.Packet(packet if packet is not None else opus.silent_packet())
+            out.pts = pts
+            out.time_base = TIME_BASE
+            return out
+        both = np.repeat(pcm, 2).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(both, format="s16", layout="stereo")
+        frame.sample_rate = SAMPLE_RATE
+        frame.pts = pts
+        frame.time_base = TIME_BASE
+        return frame
+
+
+class SilentTrack(PacedTrack):
+    """Digital silence for as long as the call lasts."""
+
+    def _next(self, now: float) -> tuple[S16, bytes | None]:
+        return _SILENCE, None
+
+
+def _blocks(pcm: bytes, encoded: bool) -> Iterator[tuple[S16, bytes | None]]:
+    """Yield a clip as 20 ms blocks, the last one padded, with their packets if wanted."""
+    samples = np.frombuffer(pcm, np.int16)
+    packets = opus.encode(pcm) if encoded else ()
+    count = max(-(-len(samples) // FRAME), len(packets))
+    padded = np.zeros(count * FRAME, np.int16)
+    padded[: len(samples)] = samples
+    for index in range(count):
+        block = padded[index * FRAME : (index + 1) * FRAME]
+        yield block, packets[index] if encoded else None
+
+
+class FileTrack(PacedTrack):
+    """An audio file as a track: the whole file, its tail padded to 20 ms, then the end.
+
+    Parameters
+    ----------
+    path
+        Any file that `rtnb.Clip.read` opens.
+    loop
+        Begin again at the end, for ever.
+    trailing_silence
+        Seconds of silence after the file; ``math.inf`` keeps the track alive, so that a server's
+        turn detection hears the end of speech.
+    encoded
+        Deliver Opus packets.
+
+    Raises
+    ------
+    rtnb.AudioError
+        The file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        loop: bool = False,
+        trailing_silence: float = 0.0,
+        encoded: bool = False,
+    ):
+        super().__init__(encoded=encoded)
+        self._pcm = clip_to_pcm(Clip.read(path))
+        self._loop = loop
+        self._silent_left = trailing_silence
+        self._queue = _blocks(self._pcm, encoded)
+
+    def _next(self, now: float) -> tuple[S16, bytes | None] | None:
+        block = next(self._queue, None)
+        if block is None and self._loop:
+            self._queue = _blocks(self._pcm, self.encoded)
+            block = next(self._queue)
+        if block is None and self._silent_left > 0:
+            self._silent_left -= PTIME if math.isfinite(self._silent_left) else 0.0
+            block = _SILENCE, None
+        return block
+
+
+class Playing:
+    """One clip on its way through a `PromptTrack`.
+
+    Attributes
+    ----------
+    started, ended : asyncio.Future of float
+        The loop's time when the first packet left, and when the last one had been sent in full.
+    samples : int
+        Samples at 48,000 Hz that have left.
+    cancelled : bool
+        It was cut by `PromptTrack.cancel`.
+    """
+
+    def __init__(self, pcm: bytes, encoded: bool):
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[float] = loop.create_future()
+        self.ended: asyncio.Future[float] = loop.create_future()
+        self.samples = 0
+        self.cancelled = False
+        self._length = len(pcm) // 2
+        self._blocks = _blocks(pcm, encoded)
+
+    def _next(self, now: float) -> tuple[S16, bytes | None] | None:
+        block = next(self._blocks, None)
+        if block is None:
+            self._end(now)
+        else:
+            if not self.started.done():
+                self.started.set_result(now)
+            self.samples = min(self.samples + FRAME, self._length)
+        return block
+
+    def _end(self, now: float) -> None:
+        for future in (self.started, self.ended):
+            if not future.done():
+                future.set_result(now)
+
+
+class PromptTrack(PacedTrack):
+    """One track for a whole call: silence when idle, clips when told.
+
+    Parameters
+    ----------
+    encoded
+        Deliver Opus packets.
+    on_block
+        Called with (pts, pcm) for every 20 ms that leaves: samples of the track's own clock, and
+        s16 mono of shape (960,).
+    """
+
+    def __init__(
+        self, *, encoded: bool = False, on_block: Callable[[int, S16], None] | None = None
+    ):
+        super().__init__(encoded=encoded)
+        self._on_block = on_block
+        self._playing: deque[Playing] = deque()
+
+    def play(self, clip: Clip | bytes) -> Playing:
+        """Queue a clip after what is already queued; call it on the track's loop.
+
+        Parameters
+        ----------
+        clip
+            A `Clip`, or s16 mono 48,000 Hz bytes.
+
+        Returns
+        -------
+        Playing
+            Its progress.
+        """
+        pcm = clip if isinstance(clip, bytes) else clip_to_pcm(clip)
+        playing = Playing(pcm, self.encoded)
+        self._playing.append(playing)
+        return playing
+
+    def cancel(self, playing: Playing | None = None) -> None:
+        """Stop one playing, or all of them; silence follows at the next packet."""
+        now = asyncio.get_running_loop().time()
+        for one in [p for p in self._playing if playing is None or p is playing]:
+            one.cancelled = True
+            self._playing.remove(one)
+            one._end(now)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued."""
+        return not self._playing
+
+    def stop(self) -> None:
+        """End the track and everything queued on it."""
+        for one in self._playing:
+            one.cancelled = True
+            if not one.ended.get_loop().is_closed():
+                one._end(one.ended.get_loop().time())
+        self._playing.clear()
+        super().stop()
+
+    def _next(self, now: float) -> tuple[S16, bytes | None]:
+        while self._playing:
+            block = self._playing[0]._next(now)
+            if block is not None:
+                return block
+            self._playing.popleft()
+        return _SILENCE, None
+
+    def _left(self, pts: int, pcm: S16) -> None:
+        if self._on_block is not None:
+            self._on_block(pts, pcm)
