@@ -1,0 +1,61 @@
+"""Starts a module of rtnb as a child process that outlives interrupts; it knows no message."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+from rtnb._masking import mask
+
+__all__ = ["last_line", "start_module", "stderr_file"]
+
+# a child has no business with these
+_KEYS: Final = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "AZURE_OPENAI_API_KEY")
+
+
+def stderr_file() -> IO[bytes]:
+    """Return an open temporary file for a child's stderr; it is gone when closed."""
+    return tempfile.TemporaryFile()
+
+
+def start_module(
+    module: str,
+    arguments: Sequence[str] = (),
+    *,
+    stderr: IO[bytes],
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m module`` with pipes for stdin and stdout, in a session of its own.
+
+    An interrupt of the user's process does not reach it; it should end when its stdin closes.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in _KEYS}
+    root = str(Path(__file__).parents[1])  # the child must find this same rtnb
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
+    env |= environment or {}
+    platform: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        platform = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=env,
+        **platform,
+    )
+
+
+def last_line(stderr: IO[bytes]) -> str:
+    """Return the last line a child wrote to its stderr file, secrets masked, or ""."""
+    try:
+        stderr.seek(0)
+        lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
+    except (OSError, ValueError):
+        return ""
+    return mask(lines[-1].strip()) if lines else ""

@@ -1,0 +1,473 @@
+"""The state of one conversation, sans-I/O: events in, state and effects out; it knows no wire.
+
+It is order-tolerant: transcripts may come after the answer, ids may be new, unknown events pass by,
+and servers that filter events are understood by what they do send and by the sound itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rtnb.dialects import GA, Dialect, Json
+from rtnb.events import Event
+from rtnb.turnover import Sound, final_status
+from rtnb.turnstate import ResponseState, Status, ToolCall, TurnState
+
+__all__ = ["Conversation", "Effect", "RunTool", "Send", "TurnOver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this event (GA form)."""
+
+    event: Json
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run this tool call and report with `Conversation.tool_finished`."""
+
+    turn: TurnState
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOver:
+    """This turn has reached its final status."""
+
+    turn: TurnState
+
+
+Effect = Send | RunTool | TurnOver
+
+
+class Conversation:
+    """The turns, responses and tool calls of one session.
+
+    Parameters
+    ----------
+    dialect
+        How the server names things.
+
+    Attributes
+    ----------
+    turns : list of TurnState
+        In order.
+    session : dict
+        The session as the server last described it, in GA form.
+    errors : list of Event
+        ``error`` events that no turn of ours had caused.
+    """
+
+    def __init__(self, dialect: Dialect = GA):
+        self.turns: list[TurnState] = []
+        self.session: Json = {}
+        self.errors: list[Event] = []
+        self.acknowledged: set[str] = set()
+        self.refused: dict[str, Event] = {}
+        self._dialect = dialect
+        self._ids = itertools.count(1)
+        self._responses: dict[str, tuple[TurnState | None, ResponseState]] = {}
+        self._items: dict[str, TurnState] = {}
+        self._sent_ids: dict[str, TurnState | None] = {}
+        self._updates: deque[str] = deque()
+        self._requests: deque[tuple[str, TurnState]] = deque()  # response.create on the wire
+        self._queue: deque[tuple[TurnState, Json]] = deque()  # response.create waiting
+        self._manual_commits = 0
+        self._owner: TurnState | None = None
+        self._active: set[str] = set()
+        self._sound = Sound()
+        self._handlers = _handlers(self)
+
+    # --- what we do -------------------------------------------------------------------------------
+
+    def begin_turn(
+        self, time: float, kind: str, *, text: str | None = None, name: str | None = None
+    ) -> tuple[TurnState, list[Effect]]:
+        """Begin a turn; a text turn is sent at once."""
+        turn = TurnState(len(self.turns) + 1, kind, time, name=name, text=text, touched=time)
+        turn.holding = kind == "push_to_talk"
+        self.turns.append(turn)
+        effects: list[Effect] = []
+        if kind == "text":
+            content = [{"type": "input_text", "text": text}]
+            item = {"type": "message", "role": "user", "content": content}
+            effects.append(self._send({"type": "conversation.item.create", "item": item}, turn))
+            effects += self.request_response(turn)
+        return turn, effects
+
+    def update_session(self, change: Json) -> tuple[str, Send]:
+        """Return (event_id, effect) of a session.update; see `acknowledged` and `refused`."""
+        effect = self._send({"type": "session.update", "session": change}, None)
+        event_id = effect.event["event_id"]
+        self._updates.append(event_id)
+        return event_id, effect
+
+    def commit_events(self, turn: TurnState) -> list[Json]:
+        """Return the events that end a turn by hand: commit, then response.create."""
+        turn.holding = False
+        turn.pending += 1
+        commit = self._send({"type": "input_audio_buffer.commit"}, turn).event
+        create = self._send({"type": "response.create"}, turn).event
+        self._requests.append((create["event_id"], turn))
+        self._manual_commits += 1
+        return [commit, create]
+
+    def request_response(self, turn: TurnState, response: Json | None = None) -> list[Effect]:
+        """Ask for a response when none is active; only one is asked for at a time."""
+        turn.pending += 1
+        self._queue.append((turn, response or {}))
+        return self._next_request()
+
+    def interrupt(self) -> list[Effect]:
+        """Stop what is being said: cancel the active response, clear the output audio buffer."""
+        effects: list[Effect] = []
+        if self._active:
+            effects.append(self._send({"type": "response.cancel"}, None))
+        effects.append(self._send({"type": "output_audio_buffer.clear"}, None))
+        return effects
+
+    def tool_finished(
+        self, turn: TurnState, call: ToolCall, time: float, *, output: str, error: str | None = None
+    ) -> list[Effect]:
+        """Report a tool's result; when all calls of the turn have one, a response is asked for."""
+        call.output, call.error, call.ended = output, error, time
+        turn.touched = time
+        item = {"type": "function_call_output", "call_id": call.call_id, "output": output}
+        effects: list[Effect] = [
+            self._send({"type": "conversation.item.create", "item": item}, turn)
+        ]
+        if turn.status == "in_progress" and all(c.ended is not None for c in turn.tool_calls):
+            effects += self.request_response(turn)
+        return effects
+
+    def leave_tool(self, call: ToolCall, time: float) -> None:
+        """Leave a tool call to the user, who answers it with events of their own."""
+        call.ended = time
+
+    def identified(self, event: Json) -> Json:
+        """Return a client event with an ``event_id``, its own if it has one."""
+        return event if event.get("event_id") else {**event, "event_id": f"rtnb_{next(self._ids)}"}
+
+    def _send(self, event: Json, turn: TurnState | None) -> Send:
+        identified = self.identified(event)
+        self._sent_ids[identified["event_id"]] = turn
+        return Send(identified)
+
+    def _next_request(self) -> list[Effect]:
+        if not self._queue or self._active or self._requests:
+            return []
+        turn, response = self._queue.popleft()
+        event: Json = {"type": "response.create"}
+        if response:
+            event["response"] = response
+        effect = self._send(event, turn)
+        self._requests.append((effect.event["event_id"], turn))
+        return [effect]
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def sent(self, event: Event) -> None:
+        """Take note of an event that went out; those of the user's own making are followed too."""
+        self._sound.reach(event.time)
+        event_id = str(event.data.get("event_id"))
+        turn = self._sent_ids.get(event_id)
+        ours = event_id in self._sent_ids
+        if event.type == "input_audio_buffer.commit" and not ours:
+            self._manual_commits += 1
+        elif event.type == "response.create":
+            if turn is not None:
+                turn.requested = event.time
+                turn.touched = event.time
+            elif self.turns and not ours:
+                self.turns[-1].pending += 1
+                self._requests.append((event_id, self.turns[-1]))
+
+    def received(self, event: Event) -> list[Effect]:
+        """Take an event from the server; unknown types change nothing."""
+        self._sound.reach(event.time)
+        handler = self._handlers.get(event.type)
+        effects = handler(event.data, event) if handler else []
+        return [*effects, *self._settle()]
+
+    def play_queued(self, turn: TurnState, play: str) -> None:
+        """Take note that a clip of the turn is on its way to the track."""
+        turn.plays[play] = (None, None)
+
+    def play_started(self, play: str, time: float) -> None:
+        """Take note that the first packet of a playing has left."""
+        for turn in self._playing(play):
+            turn.plays[play] = (time, None)
+            turn.touched = time
+
+    def play_ended(self, play: str, time: float, *, cancelled: bool = False) -> None:
+        """Take note that the last sample of a playing has left, or that it was cut."""
+        for turn in self._playing(play):
+            start = turn.plays[play][0]
+            turn.plays[play] = (time if start is None else start, time)
+            turn.touched = time
+            if cancelled:
+                self._withdraw(turn)
+
+    def _withdraw(self, turn: TurnState) -> None:
+        """Forget the commit and the request that would have followed a playing that was cut."""
+        for request in [r for r in self._requests if r[1] is turn and turn.requested is None]:
+            self._requests.remove(request)
+            self._manual_commits -= 1
+            turn.pending -= 1
+
+    def heard(self, end: float, levels: Sequence[float], step: float = 0.02) -> list[Effect]:
+        """Take the levels of what was heard up to `end`, in dBFS, one a `step` of seconds."""
+        self._sound.heard(end, levels, step)
+        return self._settle()
+
+    def closed(self, time: float, reason: str) -> list[Effect]:
+        """End every turn that is still open: the call is over."""
+        self._sound.reach(time)
+        effects: list[Effect] = []
+        for turn in self.turns:
+            if turn.status == "in_progress":
+                answered = bool(turn.responses)
+                turn.error = turn.error or reason
+                effects += self._finish(turn, "incomplete" if answered else "failed")
+        return effects
+
+    def _playing(self, play: str) -> list[TurnState]:
+        return [turn for turn in self.turns if play in turn.plays]
+
+    # --- events, one method each; `_handlers` says which ------------------------------------------
+
+    def _on_session(self, data: Json, event: Event) -> list[Effect]:
+        self.session = self._dialect.session_from_wire(data.get("session") or {})
+        if event.type == "session.updated" and self._updates:
+            self.acknowledged.add(self._updates.popleft())
+        return []
+
+    def _on_error(self, data: Json, event: Event) -> list[Effect]:
+        error = data.get("error") or {}
+        cause = str(error.get("event_id") or "")
+        if cause in self._updates:
+            self._updates.remove(cause)
+        turn = self._sent_ids.get(cause)
+        if cause:
+            self.refused[cause] = event
+        if turn is None:
+            self.errors.append(event)
+            return []
+        asked = next((r for r in self._requests if r[0] == cause), None)
+        if asked is not None:
+            self._requests.remove(asked)
+            if error.get("code") == "conversation_already_has_active_response":
+                self._queue.appendleft((turn, {}))
+                return []
+            turn.pending -= 1
+        turn.error = str(error.get("message") or error.get("code") or "the service gave no reason")
+        turn.touched = event.time
+        return self._finish(turn, "failed")
+
+    def _on_speech_started(self, data: Json, event: Event) -> list[Effect]:
+        turn = self._input_turn()
+        if turn is not None:
+            turn.speaking = True
+            turn.touched = event.time
+            self._items[str(data.get("item_id"))] = turn
+        return []
+
+    def _on_speech_stopped(self, data: Json, event: Event) -> list[Effect]:
+        turn = self._items.get(str(data.get("item_id"))) or self._input_turn()
+        if turn is not None:
+            turn.speaking = False
+            turn.touched = event.time
+        return []
+
+    def _on_committed(self, data: Json, event: Event) -> list[Effect]:
+        item = str(data.get("item_id"))
+        turn = self._items.get(item) or self._input_turn()
+        if turn is None:
+            return []
+        self._items[item] = turn
+        turn.speaking = False
+        turn.touched = event.time
+        self._owner = turn
+        if self._manual_commits:
+            self._manual_commits -= 1
+        elif self._creates_responses():
+            turn.awaiting += 1
+        return []
+
+    def _creates_responses(self) -> bool:
+        audio = self.session.get("audio") or {}
+        detection = (audio.get("input") or {}).get("turn_detection") or {}
+        return bool(detection.get("create_response", True))
+
+    def _input_turn(self) -> TurnState | None:
+        """Return the turn whose audio is being heard: the last one that has begun to play."""
+        spoken = [t for t in self.turns if t.kind != "text" and t.play_started is not None]
+        return spoken[-1] if spoken else None
+
+    def _on_transcription(self, data: Json, event: Event) -> list[Effect]:
+        turn = self._items.get(str(data.get("item_id")))
+        if turn is None:
+            return []
+        item = str(data.get("item_id"))
+        if event.type.endswith(".failed"):
+            error = data.get("error") or {}
+            turn.transcription_error = str(error.get("message") or error.get("code") or "failed")
+        elif event.type.endswith(".delta"):
+            turn.transcripts[item] = turn.transcripts.get(item, "") + str(data.get("delta") or "")
+        else:
+            turn.transcripts[item] = str(data.get("transcript") or "")
+        return []
+
+    def _on_response_created(self, data: Json, event: Event) -> list[Effect]:
+        described = data.get("response") or {}
+        turn = self._answered_turn()
+        response = ResponseState(str(described.get("id")), event.time)
+        self._responses[response.id] = (turn, response)
+        self._active.add(response.id)
+        if turn is not None:
+            turn.responses.append(response)
+            turn.touched = event.time
+        return []
+
+    def _answered_turn(self) -> TurnState | None:
+        """Return the turn a new response belongs to: who asked first, else who was heard last."""
+        if self._requests:
+            _, turn = self._requests.popleft()
+            turn.pending -= 1
+            return turn
+        turn = self._owner or (self.turns[-1] if self.turns else None)
+        if turn is not None:
+            turn.awaiting = max(turn.awaiting - 1, 0)
+        return turn
+
+    def _response(self, data: Json, event: Event) -> tuple[TurnState | None, ResponseState]:
+        """Return a response by id; a filtering server may never have announced it."""
+        key = str(data.get("response_id"))
+        if key not in self._responses:
+            self._on_response_created({"response": {"id": key}}, event)
+            self._active.discard(key)
+        turn, response = self._responses[key]
+        if turn is not None:
+            turn.touched = event.time
+        return turn, response
+
+    def _on_content_part(self, data: Json, event: Event) -> list[Effect]:
+        _, response = self._response(data, event)
+        if (data.get("part") or {}).get("type") in ("audio", "output_audio"):
+            response.audio_expected = True
+        return []
+
+    def _on_transcript(self, data: Json, event: Event) -> list[Effect]:
+        _, response = self._response(data, event)
+        key = (str(data.get("item_id")), int(data.get("content_index") or 0))
+        if "audio" in event.type:
+            response.audio_expected = True
+        if event.type.endswith(".delta"):
+            response.parts[key] = response.parts.get(key, "") + str(data.get("delta") or "")
+        else:
+            response.parts[key] = str(data.get("transcript", data.get("text")) or "")
+        return []
+
+    def _on_audio_started(self, data: Json, event: Event) -> list[Effect]:
+        _, response = self._response(data, event)
+        response.audio_expected = True
+        response.audio_started = event.time
+        return []
+
+    def _on_audio_ended(self, data: Json, event: Event) -> list[Effect]:
+        _, response = self._response(data, event)
+        response.audio_ended = event.time
+        response.cut = event.type.endswith(".cleared")
+        return []
+
+    def _on_truncated(self, data: Json, event: Event) -> list[Effect]:
+        item = str(data.get("item_id"))
+        for _, response in self._responses.values():
+            if any(key[0] == item for key in response.parts):
+                response.truncated = float(data.get("audio_end_ms") or 0) / 1000
+        return []
+
+    def _on_response_done(self, data: Json, event: Event) -> list[Effect]:
+        described = data.get("response") or {}
+        turn, response = self._response({"response_id": described.get("id")}, event)
+        self._active.discard(response.id)
+        response.status = str(described.get("status") or "completed")
+        response.done = event.time
+        response.usage = described.get("usage")
+        details = described.get("status_details") or {}
+        failure = details.get("error") or {}
+        response.error = failure.get("message") or failure.get("code") or details.get("reason")
+        effects: list[Effect] = []
+        if turn is not None:
+            effects += self._tool_calls(turn, described.get("output") or [], event.time)
+        return [*effects, *self._next_request()]
+
+    def _tool_calls(self, turn: TurnState, items: list[Json], time: float) -> list[Effect]:
+        effects: list[Effect] = []
+        known = {call.call_id for call in turn.tool_calls}
+        for item in items:
+            call_id = str(item.get("call_id"))
+            if item.get("type") != "function_call" or call_id in known:
+                continue
+            call = ToolCall(
+                call_id, str(item.get("name")), str(item.get("arguments") or ""), started=time
+            )
+            turn.tool_calls.append(call)
+            effects.append(RunTool(turn, call))
+        return effects
+
+    # --- when is a turn over? ---------------------------------------------------------------------
+
+    def _settle(self) -> list[Effect]:
+        effects: list[Effect] = []
+        for turn in self.turns:
+            if turn.status == "in_progress":
+                status = final_status(turn, self._sound)
+                if status is not None:
+                    effects += self._finish(turn, status)
+        return effects
+
+    def _finish(self, turn: TurnState, status: Status) -> list[Effect]:
+        if turn.status != "in_progress":
+            return []
+        turn.status = status
+        turn.ended = self._sound.now
+        failed = next((r.error for r in reversed(turn.responses) if r.status == "failed"), None)
+        turn.error = turn.error or failed
+        return [TurnOver(turn)]
+
+
+_Handler = Callable[[Json, Event], list[Effect]]
+
+
+def _handlers(c: Conversation) -> dict[str, _Handler]:
+    """Return the table from GA event type to what is done with it."""
+    spoken = "conversation.item.input_audio_transcription"
+    table: dict[str, Any] = {
+        "session.created": c._on_session,
+        "session.updated": c._on_session,
+        "error": c._on_error,
+        "input_audio_buffer.speech_started": c._on_speech_started,
+        "input_audio_buffer.speech_stopped": c._on_speech_stopped,
+        "input_audio_buffer.committed": c._on_committed,
+        f"{spoken}.delta": c._on_transcription,
+        f"{spoken}.completed": c._on_transcription,
+        f"{spoken}.failed": c._on_transcription,
+        "response.created": c._on_response_created,
+        "response.content_part.added": c._on_content_part,
+        "response.output_audio_transcript.delta": c._on_transcript,
+        "response.output_audio_transcript.done": c._on_transcript,
+        "response.output_text.delta": c._on_transcript,
+        "response.output_text.done": c._on_transcript,
+        "response.done": c._on_response_done,
+        "output_audio_buffer.started": c._on_audio_started,
+        "output_audio_buffer.stopped": c._on_audio_ended,
+        "output_audio_buffer.cleared": c._on_audio_ended,
+        "conversation.item.truncated": c._on_truncated,
+    }
+    return table

@@ -1,0 +1,152 @@
+"""From HTTP answers to rtnb's errors, once, at this boundary; it must not send anything.
+
+The cases are those of the Realtime API's ``/client_secrets`` and ``/calls``; the service's own
+message is shown, with keys masked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rtnb._masking import mask
+from rtnb.errors import (
+    AnswerError,
+    AuthenticationError,
+    DialectError,
+    ExpiredKeyError,
+    ModelError,
+    OfferRefusedError,
+    QuotaError,
+    SignalingError,
+)
+
+if TYPE_CHECKING:
+    import requests
+
+    from rtnb.signaling import Endpoint, EphemeralKey
+
+__all__ = ["raise_for_answer", "raise_for_status"]
+
+_LONGEST: Final = 300  # characters of a message that are shown
+
+
+def raise_for_status(
+    response: requests.Response,
+    doing: str,
+    endpoint: Endpoint,
+    *,
+    key: EphemeralKey | None = None,
+) -> None:
+    """Raise the error that an answer of 300 or more stands for; any 2xx passes.
+
+    Parameters
+    ----------
+    response
+        The answer.
+    doing
+        What was tried, after "could not".
+    endpoint
+        Where.
+    key
+        The ephemeral key that was used, if one was.
+    """
+    if 200 <= response.status_code < 300:
+        return
+    status = response.status_code
+    code, said = _error(response)
+    told = f" The service says: {said}" if said else ""
+    if status in (401, 403):
+        raise _authentication(key, status, code, told)
+    sentence, kind = _sentence(status, code, doing, endpoint)
+    raise kind(sentence + told, status=status, code=code)
+
+
+def _sentence(
+    status: int, code: str | None, doing: str, endpoint: Endpoint
+) -> tuple[str, type[SignalingError]]:
+    if code == "beta_api_shape_disabled":
+        return (
+            f"{endpoint.base_url} no longer speaks the beta dialect; "
+            "use rtnb.Endpoint.openai instead of .beta.",
+            DialectError,
+        )
+    if code == "invalid_offer":
+        return (
+            "The server did not accept the SDP offer; it needs an audio section and ICE, "
+            "as rtnb.connect makes them.",
+            OfferRefusedError,
+        )
+    if code in ("invalid_model", "model_not_found"):
+        return (
+            "The server does not offer that model to this key; check model=, "
+            "e.g. model='gpt-realtime-2.1'.",
+            ModelError,
+        )
+    if status == 429:
+        if code == "insufficient_quota":
+            return "No credit is left on this key's account; add credit, then try again.", QuotaError
+        return "Too many requests with this key; wait a little, then try again.", QuotaError
+    if status in (404, 405, 501):
+        other = "beta" if endpoint.dialect_name == "ga" else "openai"
+        return (
+            f"{endpoint.base_url} does not know this address (HTTP {status}); check base_url, or "
+            f"try the other dialect with rtnb.Endpoint.{other}.",
+            DialectError,
+        )
+    return f"Could not {doing} at {endpoint.base_url} (HTTP {status}).", SignalingError
+
+
+def _authentication(
+    key: EphemeralKey | None, status: int, code: str | None, told: str
+) -> AuthenticationError:
+    if key is None:
+        return AuthenticationError(
+            "The server refused the API key; check api_key= or OPENAI_API_KEY." + told,
+            status=status,
+            code=code,
+        )
+    left = key.expires_in
+    if left is not None and left < 0:
+        return ExpiredKeyError(
+            f"The ephemeral key expired {-left:.0f} s ago; mint a new one." + told,
+            status=status,
+            code=code,
+        )
+    return AuthenticationError(
+        "The server refused the ephemeral key: it is wrong, or it has expired; mint a new one."
+        + told,
+        status=status,
+        code=code,
+    )
+
+
+def raise_for_answer(response: requests.Response, endpoint: Endpoint) -> str:
+    """Return the SDP of an answer, bare or in JSON; raise if there is none."""
+    text = response.text
+    if text.lstrip().startswith("{"):
+        try:
+            text = str(response.json().get("sdp", ""))
+        except ValueError:
+            text = ""
+    if not text.lstrip().startswith("v=0"):
+        raise AnswerError(
+            f"{endpoint.base_url} answered the offer with something that is not an SDP "
+            f"({response.headers.get('Content-Type', 'no content type')}); check base_url.",
+            status=response.status_code,
+        )
+    return text
+
+
+def _error(response: requests.Response) -> tuple[str | None, str]:
+    """Return (code, message) of an error body; some servers leave both empty or send no JSON."""
+    try:
+        body: Any = response.json()
+        error = body.get("error", body) if isinstance(body, dict) else {}
+        if not isinstance(error, dict):
+            error = {"message": error}
+    except ValueError:
+        return None, ""
+    code = error.get("code") or None
+    message = mask(str(error.get("message") or "")).strip()
+    shown = message if len(message) <= _LONGEST else message[:_LONGEST] + "…"
+    return (str(code) if code else None), shown

@@ -1,0 +1,100 @@
+"""Numbers from arrays: where speech begins and ends, when a reply is audible; it knows no session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rtnb.audio import Clip
+
+__all__ = ["AUDIBLE_LEVEL", "Latency", "audible_span", "speech_span", "window_levels"]
+
+AUDIBLE_LEVEL: Final = -50.0  # dBFS RMS of a 20 ms window from which a reply counts as audible
+_WINDOW: Final = 0.020  # seconds
+_HOP: Final = 0.005  # seconds
+_BELOW_LOUDEST: Final = 30.0  # dB below the loudest window that still are speech
+_ABOVE_NOISE: Final = 6.0  # dB above the noise floor that speech must have
+_FAINTEST: Final = -65.0  # dBFS; nothing below is speech
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long a reply took, from the audio itself.
+
+    Attributes
+    ----------
+    first_audio : float or None
+        Seconds from the end of audible user speech (of the sent samples; for a text prompt, from
+        when ``response.create`` left) to the first audible sample of the reply. None where there
+        was no audible reply.
+    speech_end : float or None
+        When the user's audible speech ended, in seconds on the call's clock.
+    first_audible : float or None
+        When the reply became audible, in seconds on the call's clock.
+    """
+
+    first_audio: float | None = None
+    speech_end: float | None = None
+    first_audible: float | None = None
+
+
+def window_levels(clip: Clip) -> npt.NDArray[np.float64]:
+    """Return the RMS in dBFS of 20 ms windows, one every 5 ms; digital silence is -120.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n,); n is 0 for a clip shorter than a window.
+    """
+    window = round(_WINDOW * clip.sample_rate)
+    hop = round(_HOP * clip.sample_rate)
+    if len(clip) < window:
+        return np.zeros(0)
+    sums = np.concatenate([[0.0], np.cumsum(np.square(clip.samples, dtype=np.float64))])
+    starts = np.arange(0, len(clip) - window + 1, hop)
+    power = (sums[starts + window] - sums[starts]) / window
+    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-12))
+    return levels
+
+
+def speech_span(clip: Clip) -> tuple[float, float] | None:
+    """Return where audible speech begins and ends in a clip, in seconds; None if there is none.
+
+    A window counts as speech when its RMS is within 30 dB of the loudest one, 6 dB above the
+    clip's own noise floor (its quietest tenth, digital silence left out), and above -65 dBFS.
+    """
+    levels = window_levels(clip)
+    if not len(levels) or levels.max() < _FAINTEST:
+        return None
+    threshold = max(levels.max() - _BELOW_LOUDEST, _FAINTEST)
+    sounding = levels[levels > -100.0]
+    noise = float(np.percentile(sounding, 10)) + _ABOVE_NOISE
+    if noise < levels.max() - _ABOVE_NOISE:  # steady sound has no floor of its own
+        threshold = max(threshold, noise)
+    above = np.flatnonzero(levels >= threshold)
+    return float(above[0] * _HOP), float(above[-1] * _HOP + _WINDOW)
+
+
+def audible_span(clip: Clip, *, level: float = AUDIBLE_LEVEL) -> tuple[float, float] | None:
+    """Return where a clip is audible, in seconds; None if it never is.
+
+    It begins with the first sample that exceeds the threshold within the first 20 ms window whose
+    RMS does, and ends with the last such window.
+
+    Parameters
+    ----------
+    clip
+        The audio.
+    level
+        Threshold in dBFS.
+    """
+    above = np.flatnonzero(window_levels(clip) > level)
+    if not len(above):
+        return None
+    first = round(above[0] * _HOP * clip.sample_rate)
+    window = np.abs(clip.samples[first : first + round(_WINDOW * clip.sample_rate)])
+    onset = first + int(np.argmax(window > 10 ** (level / 20)))
+    return onset / clip.sample_rate, float(above[-1] * _HOP + _WINDOW)

@@ -1,0 +1,127 @@
+"""Holds the calls of one process and hands messages to them; it must not know what is in a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from rtnb import messages as m
+from rtnb.media import aiortc_hooks
+from rtnb.media.call import Call
+
+__all__ = ["Host", "serve_pipe"]
+
+logger = logging.getLogger(__name__)
+
+_GOODBYE: Final = 5.0  # seconds to finish all runs after the user's process is gone
+
+
+class Host:
+    """All calls of one media process (or of one thread, in tests).
+
+    Parameters
+    ----------
+    emit
+        Takes messages for the user's process; may be called from any thread.
+    """
+
+    def __init__(self, emit: Callable[[m.Message], None]):
+        self._emit = emit
+        self._calls: dict[str, Call] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def dispatch(self, message: m.Message) -> None:
+        """Act on one message, on the loop's thread."""
+        task = asyncio.ensure_future(self._act(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _act(self, message: m.Message) -> None:
+        if isinstance(message, m.Open):
+            await self._start(message)
+            return
+        call = self._calls.get(message.call)
+        if call is None:
+            return  # the call is over, and its `Closed` was sent
+        match message:
+            case m.Answer():
+                await call.answer(message)
+            case m.SendEvent():
+                call.send_event(message)
+            case m.Play():
+                call.play(message)
+            case m.Cancel():
+                call.cancel(message)
+            case m.Note():
+                call.note(message)
+            case m.StatsWanted():
+                call.stats(message)
+            case m.Close():
+                await call.close("closed", message.reason)
+
+    async def _start(self, opened: m.Open) -> None:
+        try:
+            call = Call(opened, self._from_call)
+            self._calls[opened.call] = call
+            await call.start()
+        except Exception as error:
+            logger.exception("a call could not start")
+            self._from_call(m.Closed(opened.call, "failed", f"The call could not start: {error}", 0))
+
+    def _from_call(self, message: m.Message) -> None:
+        if isinstance(message, m.Closed):
+            self._calls.pop(message.call, None)
+        self._emit(message)
+
+    async def close(self, reason: str) -> None:
+        """Hang up every call and finish every run; bounded in time."""
+        closing = [call.close("closed", reason) for call in list(self._calls.values())]
+        if closing:
+            await asyncio.wait([asyncio.ensure_future(c) for c in closing], timeout=_GOODBYE)
+
+
+async def serve_pipe(source: BinaryIO, sink: BinaryIO) -> None:
+    """Serve messages from `source` until it ends, answering on `sink`; both are blocking streams."""
+    loop = asyncio.get_running_loop()
+    outgoing: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
+    host = Host(outgoing.put)
+    ended = asyncio.Event()
+
+    # threads of their own: a user's process that does not read must not stall the media
+    def read() -> None:
+        while True:
+            message = m.read_message(source)
+            if message is None:
+                loop.call_soon_threadsafe(ended.set)
+                return
+            loop.call_soon_threadsafe(host.dispatch, message)
+
+    def write() -> None:
+        try:
+            while (message := outgoing.get()) is not None:
+                m.write_message(sink, message)
+        except (BrokenPipeError, OSError):
+            return  # nobody reads any more; the runs are finished all the same
+
+    threading.Thread(target=read, name="rtnb-read", daemon=True).start()
+    writer = threading.Thread(target=write, name="rtnb-write", daemon=True)
+    writer.start()
+    outgoing.put(m.Ready("", os.getpid(), tuple(aiortc_hooks.missing())))
+    await ended.wait()
+    await host.close("the user's process ended")
+    outgoing.put(None)
+    writer.join(timeout=1.0)
+
+
+def main() -> None:
+    """Run the media process on stdin and stdout."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # nothing else may write into the pipe
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    asyncio.run(serve_pipe(source, sink))

@@ -1,0 +1,182 @@
+"""Both sides of one call on their way to its run folder; it must not know WebRTC or messages.
+
+Blocks that left and packets that arrived go in; stretches of audio.wav and rows of packets.csv come
+out a third of a second later, written by a thread so that a slow disk does not stall the media.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rtnb.media.aiortc_hooks import RtpArrival
+from rtnb.media.capture import Placed, Receiving, StreamClock, Timeline
+from rtnb.media.opus import FRAME, SAMPLE_RATE
+from rtnb.runfiles import RunWriter
+
+__all__ = ["HORIZON", "Recording", "Written", "levels"]
+
+logger = logging.getLogger(__name__)
+
+HORIZON: Final = 0.3  # seconds a stretch stays open for packets that are late or out of order
+SENT: Final = 0
+HEARD: Final = 1
+_FLOOR: Final = -120.0  # dBFS shown for digital silence
+
+S16 = npt.NDArray[np.int16]
+Written = Callable[[float, float, tuple[float, ...], tuple[float, ...]], None]
+
+
+def levels(samples: S16) -> tuple[float, ...]:
+    """Return the RMS of each whole 20 ms window in dBFS, at least -120."""
+    count = len(samples) // FRAME
+    windows = samples[: count * FRAME].reshape(count, FRAME).astype(np.float64) / 32768
+    power = np.maximum(np.mean(windows**2, axis=1), 10 ** (_FLOOR / 10))
+    return tuple(float(v) for v in np.round(10 * np.log10(power), 1))
+
+
+class Recording:
+    """The recording of one call.
+
+    Parameters
+    ----------
+    writer
+        The run's files.
+    started
+        0 of the call's clock, in monotonic seconds.
+    on_written
+        Told (start, end, levels sent, levels heard) after a stretch went to disk, from the thread
+        that wrote it.
+
+    Attributes
+    ----------
+    failure : str or None
+        What went wrong when writing, if anything did.
+    """
+
+    def __init__(self, writer: RunWriter, *, started: float, on_written: Written):
+        self._writer = writer
+        self._started = started
+        self._on_written = on_written
+        self._timeline = Timeline()
+        self._receiving = Receiving(started)
+        self._sent_clock = StreamClock()
+        self._unplaced: deque[tuple[int, S16, tuple[Any, ...]]] = deque()
+        self._rows: list[tuple[Any, ...]] = []
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="rtnb-run")
+        self.departures = 0
+        self.failure: str | None = None
+        self.last_arrival: float | None = None
+
+    # --- what we sent -----------------------------------------------------------------------------
+
+    def sent(self, pts: int, pcm: S16, time: float, sequence: int | None, stamp: int | None) -> None:
+        """Take a block that left at `time` (monotonic seconds); `pts` counts samples of its track."""
+        self.departures += 1
+        self._sent_clock.observe(pts, time)
+        row = ("sent", sequence, stamp, round(time - self._started, 6), None)
+        self._unplaced.append((pts, pcm, row))
+        if self._sent_clock.offset is not None:
+            self._place_sent()
+
+    def _place_sent(self) -> None:
+        base = self._sent_clock.position(self._started)
+        while self._unplaced:
+            pts, pcm, row = self._unplaced.popleft()
+            self._timeline.place(SENT, base + pts, pcm)
+            self._rows.append((*row, base + pts))
+
+    # --- what we heard ----------------------------------------------------------------------------
+
+    def arrived(self, packet: RtpArrival) -> None:
+        """Take a packet from the network."""
+        self.last_arrival = packet.time
+        self._take(self._receiving.push(packet))
+
+    def frame(self, samples: S16, position: int) -> None:
+        """Take decoded samples, where packets cannot be seen (the fallback path)."""
+        self._timeline.place(HEARD, position, samples)
+
+    def _take(self, placed: list[Placed]) -> None:
+        for one in placed:
+            if one.samples is not None:
+                self._timeline.place(HEARD, one.position, one.samples)
+            self._rows.append(one.row)
+
+    # --- to disk ----------------------------------------------------------------------------------
+
+    def write(self, now: float) -> None:
+        """Write what is settled at `now`, in monotonic seconds."""
+        settled = min(now - HORIZON, self._receiving.settled_before, self._sent_settled())
+        self._write_until(int((settled - self._started) * SAMPLE_RATE) // FRAME * FRAME)
+
+    def event(self, time: float, direction: str, text: str) -> None:
+        """Append one event to the run."""
+        self._submit(self._writer.event, time, direction, text)
+
+    def record(self, text: str) -> None:
+        """Append one record to turns.jsonl."""
+        self._submit(self._writer.record, text)
+
+    def finish(self, now: float) -> None:
+        """Write everything up to `now`, close the files, and return when they are closed."""
+        self._take(self._receiving.flush())
+        self._sent_clock.freeze()
+        if self._unplaced:
+            self._place_sent()
+        end = max(int((now - self._started) * SAMPLE_RATE), self._timeline.end)
+        self._write_until(-(-end // FRAME) * FRAME)
+        self._submit(self._writer.close)
+        self._disk.shutdown(wait=True)
+
+    def _submit(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._disk.submit(work, *arguments).add_done_callback(self._note_failure)
+
+    def _note_failure(self, done: Future[None]) -> None:
+        error = done.exception()
+        if error is not None and self.failure is None:
+            self.failure = f"The run could not be written in full: {error}"
+            logger.error("%s", self.failure)
+
+    def _sent_settled(self) -> float:
+        if self._sent_clock.offset is None and self._sent_clock.first is not None:
+            return self._sent_clock.first - 0.1
+        return float("inf")
+
+    def _write_until(self, position: int) -> None:
+        if position <= self._timeline.written and not self._rows:
+            return
+        start = self._timeline.written
+        block = self._timeline.take(max(position, start))
+        rows, self._rows = self._rows, []
+        self._submit(self._to_disk, start, block, rows)
+
+    def _to_disk(self, start: int, block: S16, rows: list[tuple[Any, ...]]) -> None:
+        self._writer.packets(rows)
+        if not len(block):
+            return
+        self._writer.audio(block)
+        end = start + len(block)
+        self._on_written(
+            start / SAMPLE_RATE, end / SAMPLE_RATE, levels(block[:, SENT]), levels(block[:, HEARD])
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Return the network's counters so far."""
+        order = self._receiving.reorder
+        return {
+            "packets_sent": self.departures,
+            "packets_received": order.received,
+            "packets_lost": order.lost,
+            "packets_late": order.late,
+            "packets_duplicate": order.duplicates,
+            "packets_reordered": order.reordered,
+            "packets_damaged": self._receiving.damaged,
+            "late_samples": self._timeline.late_samples,
+        }

@@ -1,0 +1,71 @@
+"""What the conversation wants done, in order: events to send and sounds to make; it does nothing."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from rtnb.dialects import Json
+
+__all__ = ["Command", "HangUp", "Hush", "Outbox", "Say", "StopAfter", "new_id"]
+
+
+def new_id(kind: str) -> str:
+    """Return a new id such as ``item_…``."""
+    return f"{kind}_{secrets.token_hex(10)}"
+
+
+@dataclass(frozen=True)
+class Say:
+    """Play this sound after what is already playing."""
+
+    response_id: str
+    pcm: bytes = field(repr=False)
+    "s16 mono 48,000 Hz"
+
+
+@dataclass(frozen=True)
+class Hush:
+    """Stop these responses' sounds with the next packet, and report each with `sound_cut`."""
+
+    response_ids: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class StopAfter:
+    """Let a sound end by itself, but no later than here: the rest was never generated."""
+
+    response_id: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class HangUp:
+    """End the call."""
+
+    reason: str
+
+
+Command: TypeAlias = Json | Say | Hush | StopAfter | HangUp
+
+
+class Outbox:
+    """Collects what is to be done until somebody takes it."""
+
+    def __init__(self) -> None:
+        self._commands: list[Command] = []
+
+    def event(self, type: str, **fields: Any) -> None:
+        """Add an event to send, in GA names."""
+        self._commands.append({"type": type, "event_id": new_id("event"), **fields})
+
+    def command(self, command: Say | Hush | StopAfter | HangUp) -> None:
+        """Add something else to do."""
+        self._commands.append(command)
+
+    def take(self) -> list[Command]:
+        """Return what is to be done, and forget it."""
+        taken, self._commands = self._commands, []
+        return taken

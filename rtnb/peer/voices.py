@@ -1,0 +1,161 @@
+"""What the peer says to what it was told; it must not know events, calls or time.
+
+The default voice never invents. It knows the bundled prompts, by their sound or by their words, and
+has a recorded answer to each. Of other audio it says for how long it heard it, and plays it back; of
+other text, that it has read it. A transcript is exactly what is spoken in the clip, except that audio
+played back is not transcribed. It claims to have used a tool only when the tool has answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rtnb.peer import library
+from rtnb.peer.toolcalls import arguments_for, chosen_tool
+
+__all__ = ["VOICES", "Asked", "Heard", "Reply", "Voice", "audible", "greeting"]
+
+S16 = npt.NDArray[np.int16]
+
+_RATE: Final = 48_000
+_BLOCK: Final = 480  # 10 ms
+_QUIET: Final = 32768 * 10 ** (-55 / 20)
+_MARGIN_BLOCKS: Final = 5
+_PAUSE: Final = bytes(2 * _RATE // 5)  # 200 ms between what it says and what it plays back
+_COUNTED: Final = 10  # seconds up to which there is a clip for each
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One piece of audio that the user said.
+
+    Attributes
+    ----------
+    samples : numpy.ndarray
+        s16 mono 48,000 Hz.
+    prompt : str or None
+        Name of the bundled prompt that it is.
+    """
+
+    samples: S16
+    prompt: str | None
+
+    @property
+    def text(self) -> str | None:
+        """The words, where they are known."""
+        known = (p.text for p in library.prompts() if p.name == self.prompt)
+        return next(known, None)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that a voice may go by.
+
+    Attributes
+    ----------
+    heard : Heard or None
+        The audio of the user's last message.
+    text : str
+        Its text.
+    tools : tuple of dict
+        The function tools that may be called now.
+    tool_choice : str or dict
+        As in the session.
+    tool_answered : bool
+        A tool has answered since that message.
+    """
+
+    heard: Heard | None = None
+    text: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] = "auto"
+    tool_answered: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is said, or which tool is called instead.
+
+    Attributes
+    ----------
+    text : str
+        The words, for a transcript or for a text answer.
+    pcm : bytes
+        The sound: s16 mono 48,000 Hz.
+    tool, arguments : str
+        Name and JSON arguments of the call; "" for none.
+    """
+
+    text: str = ""
+    pcm: bytes = field(default=b"", repr=False)
+    tool: str = ""
+    arguments: str = ""
+
+
+Voice = Callable[[Asked], Reply]
+
+
+def audible(samples: S16) -> S16:
+    """Return the samples without the silence around them; all of them if nothing is audible."""
+    blocks = samples[: len(samples) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).astype(np.float64)
+    loud = np.flatnonzero(np.sqrt(np.mean(blocks**2, axis=1)) > _QUIET)
+    if not len(loud):
+        return samples
+    first = max(int(loud[0]) - _MARGIN_BLOCKS, 0)
+    return samples[first * _BLOCK : (int(loud[-1]) + 1 + _MARGIN_BLOCKS) * _BLOCK]
+
+
+def default(asked: Asked) -> Reply:
+    """Answer what is known, and say so of what is not."""
+    prompt = asked.heard.prompt if asked.heard else None
+    if asked.text:
+        found = library.prompt_in(asked.text)
+        prompt = found.name if found else None
+    said = library.saying_for(prompt) if prompt else None
+    if asked.tool_answered:
+        # the recorded answer speaks of its own tool; another tool's result gets the general one
+        return _say(said if said and said.tool_name else library.saying("generic_tool"))
+    tool = chosen_tool(asked.tools, asked.tool_choice, asked.text, said.tool_name if said else None)
+    if tool is not None:
+        known = said.tool_arguments if said else {}
+        return Reply(tool=tool["name"], arguments=json.dumps(arguments_for(tool, known)))
+    if said is not None and not said.tool_name:
+        return _say(said)
+    if asked.heard is not None and not asked.text:
+        return _heard(asked.heard)
+    return _say(library.saying("generic_text"))
+
+
+def greeting() -> Reply:
+    """Begin a conversation in which the user has said nothing."""
+    said = library.saying_for("greeting")
+    assert said is not None
+    return _say(said)
+
+
+def parrot(asked: Asked) -> Reply:
+    """Play the user's audio back; text is handled by the default voice."""
+    if asked.heard is None or asked.text or asked.tool_answered:
+        return default(asked)
+    return Reply(text=asked.heard.text or "", pcm=audible(asked.heard.samples).tobytes())
+
+
+def _say(said: library.Saying) -> Reply:
+    return Reply(text=said.text, pcm=said.pcm)
+
+
+def _heard(heard: Heard) -> Reply:
+    sound = audible(heard.samples)
+    seconds = max(1, round((len(sound) - 2 * _MARGIN_BLOCKS * _BLOCK) / _RATE))
+    counted = f"generic_heard_{seconds if seconds <= _COUNTED else 'more'}"
+    said = library.saying(counted)
+    return Reply(text=said.text, pcm=said.pcm + _PAUSE + sound.tobytes())
+
+
+VOICES: Final[Mapping[str, Voice]] = {"default": default, "parrot": parrot}

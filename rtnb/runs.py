@@ -1,0 +1,243 @@
+"""`Run`: a recorded call, opened again without a network; it must not know how calls are made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtnb import _html
+from rtnb.audio import Clip
+from rtnb.conversation import Conversation
+from rtnb.dialects import DIALECTS, GA
+from rtnb.errors import ConfigurationError, RunError
+from rtnb.events import Event, EventLog
+from rtnb.runaudio import RunAudio
+from rtnb.runfiles import EVENTS, RUN, TURNS, runs_root
+from rtnb.turns import Turn
+from rtnb.turnstate import TurnState
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Run", "copy_run", "cut_turn", "open_run", "recent_runs"]
+
+
+class Run:
+    """A recorded call: what was sent and heard, all events, and the turns.
+
+    Parameters
+    ----------
+    folder
+        A run folder; use `open_run`.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where it lies.
+    info : dict
+        run.json: versions, endpoint, session configuration, clock.
+    events : EventLog
+        Both directions.
+    turns : list of Turn
+        In order.
+    complete : bool
+        The call was closed in order; False after a sudden death.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.info = _read_info(folder)
+        self.audio = RunAudio(folder)
+        self.changed = threading.Condition()
+        self.failure: str | None = None
+        dialect = DIALECTS.get(str(self.info.get("dialect")), GA)
+        self.events = EventLog(_read_events(folder, dialect.normalised))
+        records = list(_json_lines(folder / TURNS))
+        self.complete = any(r.get("record") == "closed" for r in records)
+        states = _rebuilt(self.events, records, Conversation(dialect), self.audio.duration)
+        self.turns = [Turn(state, self) for state in states]
+
+    @property
+    def sent(self) -> Clip:
+        """Everything we sent, 48,000 Hz, from 0 of the call's clock."""
+        return self.audio.clip("sent")
+
+    @property
+    def heard(self) -> Clip:
+        """Everything we heard, 48,000 Hz, from 0 of the call's clock."""
+        return self.audio.clip("heard")
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio on disk."""
+        return self.audio.duration
+
+    def play_into(self, turn: TurnState, clip: Clip) -> None:
+        """Refuse: a recorded call cannot be spoken into."""
+        raise ConfigurationError("This turn belongs to a saved run; use rtnb.connect to speak.")
+
+    def when_over(self, turn: TurnState, callback: Callable[[], None]) -> None:
+        """Call back at once: every turn of a run is over."""
+        callback()
+
+    def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw both waveforms and the event lanes on one time axis; see `rtnb.plots.timeline`."""
+        from rtnb import plots
+
+        return plots.timeline(self, ax=ax, **kwargs)
+
+    def __repr__(self) -> str:
+        state = "" if self.complete else ", not closed in order"
+        return (
+            f"<Run {self.folder.name}: {len(self.turns)} turns, {self.duration:.1f} s, "
+            f"{len(self.events)} events{state}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(str(t.number), _html.text(t.status), _html.text(t.transcript)) for t in self.turns]
+        body = _html.table(["turn", "status", "transcript"], rows)
+        return f"<div>{_html.text(repr(self).strip('<>'))}{body}</div>"
+
+
+def open_run(folder: str | os.PathLike[str]) -> Run:
+    """Open a run folder; prompts and replies that were not cut yet are cut now.
+
+    Parameters
+    ----------
+    folder
+        What `session.save` or ``record_to=`` named, or one of `recent_runs`.
+
+    Raises
+    ------
+    RunError
+        There is no run in it.
+    """
+    path = Path(folder)
+    if not (path / RUN).is_file():
+        inside = sorted(p.parent.name for p in path.glob(f"*/{RUN}")) if path.is_dir() else []
+        hint = f"; it holds the runs {', '.join(inside)}" if inside else ""
+        raise RunError(f"There is no run in {str(path)!r}{hint}; see rtnb.recent_runs().")
+    run = Run(path)
+    if os.access(path, os.W_OK):
+        for turn in run.turns:
+            cut_turn(path, turn)
+    return run
+
+
+def recent_runs() -> list[Path]:
+    """Return the folders of the runs kept in the system's temporary directory, newest first."""
+    found = [path.parent for path in runs_root().glob(f"*/{RUN}")]
+    return sorted(found, key=lambda path: (path / RUN).stat().st_mtime, reverse=True)
+
+
+def copy_run(source: Path, target: str | os.PathLike[str]) -> Path:
+    """Copy a run folder to a new place, and return it.
+
+    Raises
+    ------
+    RunError
+        The target exists and is not empty, or cannot be written.
+    """
+    path = Path(target)
+    if path.exists() and any(path.iterdir()):
+        raise RunError(f"The folder {str(path)!r} is not empty; name another one.")
+    try:
+        shutil.copytree(source, path, dirs_exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The run cannot be saved to {str(path)!r}: {error}.") from None
+    return path
+
+
+def cut_turn(folder: Path, turn: Turn) -> None:
+    """Write turns/NNN-prompt.wav and turns/NNN-reply.wav where they are missing."""
+    prompt = turn.prompt
+    for kind, clip in (("prompt", prompt), ("reply", turn.reply)):
+        path = folder / "turns" / f"{turn.number:03d}-{kind}.wav"
+        if isinstance(clip, Clip) and len(clip) and not path.exists():
+            clip.write(path)
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"The file {RUN} of {str(folder)!r} cannot be read: {error}.") from None
+    return info if isinstance(info, dict) else {}
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a file; a last line cut by a sudden death is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def _read_events(folder: Path, normalised: Callable[[str], str]) -> Iterator[Event]:
+    for record in _json_lines(folder / EVENTS):
+        event = record.get("event")
+        text = event if isinstance(event, str) else json.dumps(event)
+        kind = str(event.get("type", "")) if isinstance(event, dict) else ""
+        yield Event(
+            text,
+            time=float(record.get("time", 0.0)),
+            direction=record.get("direction", "received"),
+            type=normalised(kind),
+        )
+
+
+def _rebuilt(
+    events: EventLog, records: Sequence[dict[str, Any]], conversation: Conversation, end: float
+) -> list[TurnState]:
+    """Return the turns, by putting events and records through a conversation once more."""
+    steps: list[tuple[float, int, Any]] = [(e.time, 1, e) for e in events]
+    steps += [(float(r.get("time", 0.0)), 0, r) for r in records]
+    for time, _, step in sorted(steps, key=lambda s: s[:2]):
+        if not isinstance(step, Event):
+            _apply_record(conversation, step, time)
+        elif step.direction == "sent":
+            conversation.sent(step)
+        else:
+            conversation.received(step)
+    endings = {r["turn"]: r for r in records if r.get("record") == "ended"}
+    for turn in conversation.turns:
+        ended = endings.get(turn.number)
+        if ended is not None:
+            turn.status, turn.ended = ended["status"], ended["time"]
+            turn.error = ended.get("error")
+    conversation.heard(end, ())  # what was heard in full, but not noted as ended, is complete
+    conversation.closed(end, "The recording ended before the turn did.")
+    return conversation.turns
+
+
+def _apply_record(conversation: Conversation, record: dict[str, Any], time: float) -> None:
+    match record.get("record"):
+        case "turn":
+            turn = TurnState(len(conversation.turns) + 1, str(record.get("kind")), time)
+            turn.name, turn.text, turn.touched = record.get("name"), record.get("text"), time
+            conversation.turns.append(turn)
+        case "play":
+            conversation.play_queued(conversation.turns[-1], str(record["play"]))
+        case "play_started":
+            conversation.play_started(str(record["play"]), time)
+        case "play_ended":
+            conversation.play_ended(str(record["play"]), time)
+        case "tool":
+            for turn in conversation.turns:
+                for call in turn.tool_calls:
+                    if call.call_id == record.get("call_id"):
+                        call.output, call.error = record.get("output"), record.get("error")
+                        call.ended = time

@@ -1,0 +1,98 @@
+"""When is a turn over, and how did it end? Pure functions on its state; they know no events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rtnb.turnstate import ResponseState, Status, TurnState
+
+__all__ = ["AUDIBLE", "NO_REPLY", "QUIET", "TAIL", "Sound", "final_status", "outcome"]
+
+NO_REPLY: Final = 10.0  # seconds of nothing, after the prompt, that make a turn "no_reply"
+AUDIBLE: Final = -50.0  # dBFS RMS of a 20 ms window from which a reply counts as audible
+TAIL: Final = 0.3  # seconds kept after the end of a reply's sound
+QUIET: Final = 1.0  # seconds of quiet that end a reply where the service does not say so
+
+
+@dataclass(slots=True)
+class Sound:
+    """How far the call has come, in seconds on its clock.
+
+    Attributes
+    ----------
+    now : float
+        The latest time seen.
+    written : float
+        What was heard is on disk up to here.
+    last_audible : float or None
+        The end of the last audible window heard.
+    """
+
+    now: float = 0.0
+    written: float = 0.0
+    last_audible: float | None = None
+
+    def reach(self, time: float) -> None:
+        """Take note that it is at least `time`."""
+        self.now = max(self.now, time)
+
+    def heard(self, end: float, levels: Sequence[float], step: float) -> None:
+        """Take the levels in dBFS of what was heard up to `end`, one a `step` of seconds."""
+        self.reach(end)
+        self.written = max(self.written, end)
+        for back, level in enumerate(reversed(levels)):
+            if level > AUDIBLE:
+                self.last_audible = end - back * step
+                break
+
+
+def final_status(turn: TurnState, sound: Sound) -> Status | None:
+    """Return how a turn ended, or None while something is still to come."""
+    if turn.holding or (turn.plays and turn.play_ended is None):
+        return None
+    if any(call.ended is None for call in turn.tool_calls):
+        return None
+    given_up = sound.now - turn.touched > NO_REPLY
+    if turn.speaking or turn.awaiting or turn.pending or not turn.responses:
+        return outcome(turn) if given_up else None
+    ends = [_sound_end(response, sound, given_up) for response in turn.responses]
+    known = [end for end in ends if end is not None]
+    # the sound's last samples must be on disk before the turn says it is complete
+    if len(known) < len(ends) or sound.written < max(known) + TAIL:
+        return None
+    return outcome(turn)
+
+
+def _sound_end(response: ResponseState, sound: Sound, given_up: bool) -> float | None:
+    """Return when a response had been heard in full; None while it has not."""
+    if response.done is None:
+        ended = response.audio_ended
+        if ended is not None and sound.now - ended > QUIET:
+            return ended  # a server that filters response.done
+        return sound.now if given_up else None
+    if not response.audio_expected:
+        return response.done - TAIL
+    if response.audio_ended is not None:
+        return response.audio_ended
+    if response.status in ("failed", "cancelled") and response.audio_started is None:
+        return response.done
+    # the service does not say: the sound itself decides
+    since = max(response.done, response.audio_started or 0.0, sound.last_audible or 0.0)
+    patience = QUIET if response.audio_started is None else 5 * QUIET
+    return since if sound.written > since + patience else None
+
+
+def outcome(turn: TurnState) -> Status:
+    """Return a turn's final status from what was heard."""
+    if turn.error is not None:
+        return "failed"
+    if not turn.responses:
+        return "no_reply"
+    last = turn.responses[-1]
+    if last.cut or last.status == "cancelled":
+        return "cancelled"
+    if last.status in ("failed", "incomplete"):
+        return "failed" if last.status == "failed" else "incomplete"
+    return "completed"

@@ -1,0 +1,326 @@
+"""`Turn`: one user input and what came of it, read from state, audio and events; it sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time as _time
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from rtnb import _html
+from rtnb.audio import CALL_SAMPLE_RATE, Clip
+from rtnb.errors import CallClosedError, ConfigurationError, TurnTimeoutError
+from rtnb.events import EventLog
+from rtnb.measure import Latency, audible_span, speech_span
+from rtnb.runaudio import RunAudio
+from rtnb.turnover import TAIL
+from rtnb.turnstate import ResponseState, Status, ToolCall, TurnState
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Turn", "TurnSource"]
+
+_EARLY: Final = 0.3  # seconds by which the sound may precede its event, which takes another way
+_PAD: Final = 0.05  # seconds kept around the audible part of a reply
+
+
+class TurnSource(Protocol):
+    """What a `Turn` needs of the session or run it belongs to."""
+
+    @property
+    def audio(self) -> RunAudio:
+        """What was sent and heard."""
+
+    @property
+    def events(self) -> EventLog:
+        """Both directions."""
+
+    @property
+    def changed(self) -> threading.Condition:
+        """Notified whenever the state has changed."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the call broke, if it did."""
+
+    def play_into(self, turn: TurnState, clip: Clip) -> None:
+        """Play a clip as part of a push-to-talk turn."""
+
+    def when_over(self, turn: TurnState, callback: Callable[[], None]) -> None:
+        """Call back, from any thread, when a turn is over."""
+
+
+class Turn:
+    """One user input and what came of it.
+
+    Turns are made by a session or read from a run. Times are seconds on the call's clock.
+
+    Parameters
+    ----------
+    state
+        What is known of it.
+    source
+        The session or run it belongs to.
+    prompt
+        The clip as it was given, where it is at hand.
+    """
+
+    def __init__(self, state: TurnState, source: TurnSource, *, prompt: Clip | None = None):
+        self._state = state
+        self._source = source
+        self._prompt = prompt
+        self._reply: Clip | None = None
+        self._latency: Latency | None = None
+
+    # --- what was said ----------------------------------------------------------------------------
+
+    @property
+    def number(self) -> int:
+        """Its place in the session, from 1."""
+        return self._state.number
+
+    @property
+    def name(self) -> str | None:
+        """The prompt's file or sample name, if it has one."""
+        return self._state.name
+
+    @property
+    def prompt(self) -> Clip | str:
+        """What was said to the model: a `Clip`, or the text."""
+        if self._state.text is not None:
+            return self._state.text
+        if self._prompt is not None:
+            return self._prompt
+        start, end = self._state.play_started, self._state.play_ended
+        if start is None:
+            return Clip(np.zeros(0, np.float32), CALL_SAMPLE_RATE)
+        return self._source.audio.clip("sent", start, end)
+
+    @property
+    def prompt_transcript(self) -> str | None:
+        """What the service understood; None where transcription is off, late or failed."""
+        if self._state.text is not None:
+            return self._state.text
+        texts = [text for text in self._state.transcripts.values() if text]
+        return " ".join(texts) or None
+
+    # --- what came of it --------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """What was heard: in_progress, completed, cancelled, failed, incomplete or no_reply."""
+        return self._state.status
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, in the service's words, or None."""
+        return self._state.error
+
+    @property
+    def responses(self) -> Sequence[ResponseState]:
+        """The model's responses; ``responses[i].status`` is the service's own word."""
+        return tuple(self._state.responses)
+
+    @property
+    def transcript(self) -> str:
+        """The reply in words: the transcript of its audio, or its text."""
+        return " ".join(r.transcript for r in self._state.responses if r.transcript)
+
+    @property
+    def tool_calls(self) -> Sequence[ToolCall]:
+        """The tools the model called, in order."""
+        return tuple(self._state.tool_calls)
+
+    @property
+    def reply(self) -> Clip:
+        """What was heard of the reply, 48,000 Hz, from 50 ms before to 50 ms after its sound."""
+        if self._reply is not None:
+            return self._reply
+        span = self._reply_span()
+        clip = Clip.silence(0) if span is None else self._source.audio.clip("heard", *span)
+        if self.status != "in_progress":
+            self._reply = clip
+        return clip
+
+    @property
+    def latency(self) -> Latency:
+        """How long the reply took, measured on what was sent and what was heard."""
+        if self._latency is not None:
+            return self._latency
+        latency = self._measure()
+        if self.status != "in_progress":
+            self._latency = latency
+        return latency
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Tokens of all its responses, added up; empty where the service gave none."""
+        total: dict[str, Any] = {}
+        for response in self._state.responses:
+            _add(total, response.usage or {})
+        return total
+
+    @property
+    def events(self) -> EventLog:
+        """The events from its beginning to its end, both directions."""
+        end = self._state.ended
+        return self._source.events.between(
+            self._state.started, float("inf") if end is None else end + 1e-9
+        )
+
+    # --- waiting ----------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> Turn:
+        """Wait until the turn is over, and return it.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits as long as it takes.
+
+        Raises
+        ------
+        TurnTimeoutError
+            It is not over yet; it goes on.
+        CallClosedError
+            The call broke while the turn was in progress.
+        """
+        self._wait(lambda: self.status != "in_progress", timeout, "the reply")
+        if self._source.failure and self.status in ("failed", "incomplete"):
+            raise CallClosedError(self._source.failure)
+        return self
+
+    def wait_for_audio(self, seconds: float, *, timeout: float | None = 30.0) -> Turn:
+        """Wait until so many seconds of the reply have been heard, or the turn is over.
+
+        Parameters
+        ----------
+        seconds
+            Of reply, counted from its first audible sample.
+        timeout
+            Seconds to wait at most.
+
+        Raises
+        ------
+        TurnTimeoutError
+            So much has not been heard in time.
+        """
+        self._wait(
+            lambda: self.status != "in_progress" or self.reply.duration - _PAD >= seconds,
+            timeout,
+            f"{seconds:g} s of reply",
+        )
+        return self
+
+    def __await__(self) -> Generator[Any, None, Turn]:
+        return self._over().__await__()
+
+    async def _over(self) -> Turn:
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        self._source.when_over(self._state, lambda: loop.call_soon_threadsafe(over.set))
+        await over.wait()
+        return self.wait()
+
+    def _wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        deadline = None if timeout is None else _time.monotonic() + timeout
+        with self._source.changed:
+            while not ready():
+                left = None if deadline is None else deadline - _time.monotonic()
+                if left is not None and left <= 0:
+                    raise TurnTimeoutError(self._waited_for(what, timeout))
+                # short waits, so that an interrupt is felt on every platform
+                self._source.changed.wait(0.25 if left is None else min(left, 0.25))
+
+    def _waited_for(self, what: str, timeout: float | None) -> str:
+        log = self._source.events
+        last = f"the last event seen was {log.last.type}" if len(log) else "no event has come"
+        return f"Turn {self.number}: {what} did not come within {timeout:g} s; {last}."
+
+    def play(self, clip: Clip) -> Turn:
+        """Play a clip into a turn that push-to-talk holds open."""
+        if not self._state.holding:
+            raise ConfigurationError(
+                "Only a turn held open by `with session.push_to_talk() as turn:` can be played into."
+            )
+        self._source.play_into(self._state, clip)
+        return self
+
+    # --- measuring --------------------------------------------------------------------------------
+
+    def _reply_span(self) -> tuple[float, float] | None:
+        """Return where the reply is to be cut, in seconds; None where there is no sound."""
+        sounding = [r for r in self._state.responses if r.audio_expected]
+        if not sounding:
+            return None
+        began = min(r.created if r.audio_started is None else r.audio_started for r in sounding)
+        start = max(began - _EARLY, self._state.started)
+        ends = [r.audio_ended for r in sounding]
+        end = self._state.ended
+        if None not in ends:
+            end = max(e for e in ends if e is not None) + TAIL
+        clip = self._source.audio.clip("heard", start, end)
+        audible = audible_span(clip)
+        if audible is None:
+            return None
+        return max(start, start + audible[0] - _PAD), start + audible[1] + _PAD
+
+    def _measure(self) -> Latency:
+        end = self._speech_end()
+        span = self._reply_span()
+        if span is None:
+            return Latency(None, end, None)
+        audible = audible_span(self._source.audio.clip("heard", *span))
+        first = None if audible is None else span[0] + audible[0]
+        return Latency(None if end is None or first is None else first - end, end, first)
+
+    def _speech_end(self) -> float | None:
+        if self._state.text is not None:
+            return self._state.requested
+        start, end = self._state.play_started, self._state.play_ended
+        if start is None:
+            return None
+        speech = speech_span(self._source.audio.clip("sent", start, end))
+        return None if speech is None else start + speech[1]
+
+    # --- showing ----------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        said = self.prompt_transcript or self.name or self._state.kind
+        shown = f"<Turn {self.number} {self.status}: {said[:60]!r} → {self.transcript[:60]!r}"
+        first = self.latency.first_audio
+        return shown + (f", first audio {first:.2f} s>" if first is not None else ">")
+
+    def _repr_html_(self) -> str:
+        pairs = [("status", _html.text(self.status))]
+        if self.error:
+            pairs.append(("why", _html.text(self.error)))
+        prompt = self.prompt
+        said = _html.text(self.prompt_transcript or self.name or "")
+        pairs.append(("prompt", said if isinstance(prompt, str) else said + prompt._repr_html_()))
+        heard = self.reply._repr_html_() if len(self.reply) else ""
+        pairs.append(("reply", _html.text(self.transcript) + heard))
+        if self.latency.first_audio is not None:
+            pairs.append(("first audio", f"{self.latency.first_audio:.3f} s"))
+        calls = [f"{c.name}({c.arguments}) → {c.error or c.output}" for c in self.tool_calls]
+        if calls:
+            pairs.append(("tools", "<br>".join(_html.text(call) for call in calls)))
+        return _html.definitions(f"Turn {self.number}", pairs)
+
+    def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw both waveforms and the event lanes on one time axis; see `rtnb.plots.timeline`."""
+        from rtnb import plots
+
+        return plots.timeline(self, ax=ax, **kwargs)
+
+
+def _add(total: dict[str, Any], usage: dict[str, Any]) -> None:
+    for key, value in usage.items():
+        if isinstance(value, dict):
+            _add(total.setdefault(key, {}), value)
+        elif isinstance(value, int | float):
+            total[key] = total.get(key, 0) + value
