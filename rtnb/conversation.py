@@ -123,6 +123,14 @@ class Conversation:
         self._queue.append((turn, response or {}))
         return self._next_request()
 
+    @property
+    def speaking(self) -> bool:
+        """Whether a response is being made or heard."""
+        return bool(self._active) or any(
+            r.audio_started is not None and r.audio_ended is None
+            for _, r in self._responses.values()
+        )
+
     def interrupt(self) -> list[Effect]:
         """Stop what is being said: cancel the active response, clear the output audio buffer."""
         effects: list[Effect] = []

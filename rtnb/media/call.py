@@ -30,7 +30,7 @@ from rtnb.media import aiortc_hooks, opus
 from rtnb.media.aiortc_hooks import RtpDeparture
 from rtnb.media.fallback import pump_frames
 from rtnb.media.recording import Recording
-from rtnb.media.sdp import without_mdns
+from rtnb.sdp import without_mdns
 from rtnb.media.tracks import Playing, PromptTrack
 from rtnb.runfiles import RunWriter
 

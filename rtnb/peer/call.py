@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -77,6 +78,8 @@ class Call:
         self._limits: dict[Playing, tuple[str, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._changed = asyncio.Event()
+        self._has_opus = True
         self._closed: asyncio.Future[None] | None = None
 
     # --- beginning and end ------------------------------------------------------------------------
@@ -93,12 +96,13 @@ class Call:
         usable = _without_foreign_candidates(offer)
         if not usable.startswith("v=0") or "\nm=audio" not in usable:
             raise InvalidOffer
+        self._has_opus = "opus/48000" in usable.lower()
         self._pc.on("track", self._track_arrived)
         self._pc.on("datachannel", self._channel_opened)
         self._pc.on("connectionstatechange", self._state_changed)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(usable, "offer"))
-            self._add_voice("opus/48000" in usable.lower())
+            self._add_voice(self._has_opus)
             answer = await self._pc.createAnswer()
         except Exception as error:  # aiortc raises many kinds on an SDP it cannot use
             _log.info("call %s: the offer cannot be used (%s)", self.id, type(error).__name__)
@@ -173,8 +177,8 @@ class Call:
         if track.kind != "audio":
             return
         receiver = aiortc_hooks.receiver_of(self._pc, track)
-        offered_opus = receiver is not None and "opus" in _codec_names(self._pc)
-        if not (offered_opus and receiver and self._tap(receiver)):
+        tapped = receiver is not None and self._has_opus
+        if receiver is None or not tapped or not self._tap(receiver):
             self._spawn(self._drain(track))
 
     def _tap(self, receiver: RTCRtpReceiver) -> bool:
@@ -186,12 +190,14 @@ class Call:
 
     async def _drain(self, track: MediaStreamTrack) -> None:
         """Hear through aiortc's own decoder: other codecs than Opus, or another aiortc."""
-        from av import AudioResampler
+        from av import AudioFrame, AudioResampler
 
         resampler = AudioResampler(format="s16", layout="mono", rate=opus.SAMPLE_RATE)
         with contextlib.suppress(MediaStreamError):
             while True:
-                for frame in resampler.resample(await track.recv()):
+                received = await track.recv()
+                assert isinstance(received, AudioFrame)
+                for frame in resampler.resample(received):
                     samples = np.asarray(frame.to_ndarray()[0], np.int16)
                     self._run(self._conversation.hear(samples))
 
@@ -233,7 +239,9 @@ class Call:
 
     # --- what the conversation wants --------------------------------------------------------------
 
-    def _run(self, commands: Iterable[Command]) -> None:
+    def _run(self, commands: Sequence[Command]) -> None:
+        if commands:
+            self._changed.set()  # something may be due at another time now
         for command in commands:
             if isinstance(command, Say):
                 self._saying[command.response_id] = None
@@ -248,7 +256,6 @@ class Call:
                 self._end(command.reason)
             else:
                 self._send(command)
-        self._wake()
 
     async def _say(self, say: Say) -> None:
         # encoding a long clip takes 0.1 s, which the loop cannot spare; the result is kept
@@ -286,9 +293,6 @@ class Call:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        self._changed.set()
-
     async def _run_clock(self) -> None:
         """Tick the conversation whenever something is due."""
         loop = asyncio.get_running_loop()
@@ -304,11 +308,18 @@ class Call:
 
 
 def _without_foreign_candidates(offer: str) -> str:
-    """Drop what would have to be looked up by multicast: ``.local`` names."""
+    """Keep only loopback candidates: no packet leaves this machine, and no name is looked up.
+
+    A caller that offers others only (browsers: ``.local`` names) is found by its first packet.
+    """
     lines = offer.replace("\r\n", "\n").split("\n")
-    kept = [x for x in lines if not (x.startswith("a=candidate:") and ".local " in x)]
-    return "\r\n".join(kept)
+    return "\r\n".join(x for x in lines if not x.startswith("a=candidate:") or _is_loopback(x))
 
 
-def _codec_names(pc: RTCPeerConnection) -> str:
-    return str(pc.remoteDescription.sdp if pc.remoteDescription else "").lower()
+def _is_loopback(candidate: str) -> bool:
+    """Look at the connection address, the fifth field (RFC 8839 section 5.1)."""
+    fields = candidate.split()
+    try:
+        return len(fields) > 4 and ipaddress.ip_address(fields[4]).is_loopback
+    except ValueError:
+        return False

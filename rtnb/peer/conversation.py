@@ -17,9 +17,8 @@ from rtnb.peer.outputs import Command, HangUp, Hush, Outbox, new_id
 from rtnb.peer.responses import Response
 from rtnb.peer.settings import Problem, changed, response_settings
 from rtnb.peer.transcription import transcription_events
-from rtnb.peer.usage import Tokens, text_tokens
-from rtnb.peer.voices import Asked, Heard, Voice
-from rtnb.peer.voices import greeting as _greeting
+from rtnb.peer.usage import RATE_LIMITS, Tokens, text_tokens
+from rtnb.peer.voices import Heard, Voice, greeting
 
 __all__ = ["LIFETIME", "Conversation"]
 
@@ -89,12 +88,12 @@ class Conversation:
     # --- what happens to it -----------------------------------------------------------------------
 
     def opened(self) -> list[Command]:
-        """The data channel is open."""
+        """Begin: the data channel is open."""
         self._out.event("session.created", session=self.session)
         return self._out.take()
 
     def hear(self, samples: S16) -> list[Command]:
-        """The next samples of the user's audio: s16 mono 48,000 Hz."""
+        """Take the next samples of the user's audio: s16 mono 48,000 Hz."""
         for decision in self._input.push(samples):
             if isinstance(decision, SpeechStarted):
                 self._speech_started(decision.start_ms)
@@ -107,7 +106,7 @@ class Conversation:
         return self._out.take()
 
     def receive(self, event: Json) -> list[Command]:
-        """A client event, in GA names."""
+        """Take a client event, in GA names."""
         handler = _HANDLERS.get(str(event.get("type")))
         try:
             if handler is None:
@@ -119,26 +118,26 @@ class Conversation:
         return self._out.take()
 
     def unreadable(self) -> list[Command]:
-        """A frame came that is not a JSON object."""
+        """Take note of a frame that is not a JSON object with a type."""
         problem = Problem("The message is not a JSON object with a type.", None, "invalid_event")
         self._refuse(problem, None)
         return self._out.take()
 
     def sound_started(self, response_id: str) -> list[Command]:
-        """The first packet of a response's sound has left."""
+        """Take note that the first packet of a response's sound has left."""
         if response_id in self._sounds:
             self._sounds[response_id].started = True
             self._out.event("output_audio_buffer.started", response_id=response_id)
         return self._out.take()
 
     def sound_ended(self, response_id: str) -> list[Command]:
-        """The last packet of a response's sound has left."""
+        """Take note that the last packet of a response's sound has left."""
         if self._sounds.pop(response_id, None) is not None:
             self._out.event("output_audio_buffer.stopped", response_id=response_id)
         return self._out.take()
 
     def sound_cut(self, response_id: str, played_ms: int, reason: str) -> list[Command]:
-        """A response's sound was stopped as asked, after that much of it had left."""
+        """Take note that a sound was stopped as asked, after that much of it had left."""
         sound = self._sounds.pop(response_id, None)
         if sound is None:
             return self._out.take()
@@ -243,9 +242,9 @@ class Conversation:
                 None,
                 "conversation_already_has_active_response",
             )
-        going_by = self._input_items(settings["input"])
+        going_by = self._items.referred(settings["input"], self._recognise)
         question = asked(going_by, settings)
-        reply = _greeting() if question is None else self._voice(question)
+        reply = greeting() if question is None else self._voice(question)
         given = sum((i.tokens() for i in going_by), text_tokens(settings["instructions"]))
         response = Response(
             self._out,
@@ -261,20 +260,8 @@ class Conversation:
         response.start(self._clock(), self._reply_after)
         response.tick(self._clock())
 
-    def _input_items(self, given: object) -> list[Item]:
-        """Return what a response goes by: the conversation, or the items it was given instead."""
-        if given is None:
-            return list(self._items)
-        if not isinstance(given, list):
-            raise Problem("Invalid type for 'response.input': expected an array.", "response.input")
-        referred = [isinstance(g, dict) and g.get("type") == "item_reference" for g in given]
-        return [
-            self._items.find(g.get("id")) if r else item_from_client(g, self._recognise)
-            for g, r in zip(given, referred, strict=True)
-        ]
-
     def _output_item(self, response: Response, json: Json) -> None:
-        """An output item was added or is done."""
+        """Announce an output item that was added or is done."""
         if json["status"] == "in_progress":
             spoken = json["type"] == "message" and response.speaks
             item = Item(json, spoken_ms=len(response.reply.pcm) // 2 // _PER_MS if spoken else 0)
@@ -295,7 +282,7 @@ class Conversation:
 
     def _response_done(self, response: Response) -> None:
         self._responses.remove(response)
-        self._out.event("rate_limits.updated", rate_limits=_RATE_LIMITS)
+        self._out.event("rate_limits.updated", rate_limits=RATE_LIMITS)
         if self._wanted and self._active() is None:
             self._wanted = False
             self._respond(None)
@@ -372,8 +359,7 @@ class Conversation:
         self._out.event("input_audio_buffer.cleared")
 
     def _input_append(self, event: Json) -> None:
-        message = "On WebRTC the audio track fills the input audio buffer; append has no effect here."
-        raise Problem(message, "type")
+        raise Problem("On WebRTC the audio track fills the input audio buffer.", "type")
 
     def _response_create(self, event: Json) -> None:
         self._respond(event.get("response"))
@@ -405,7 +391,3 @@ _HANDLERS: Final[dict[str, Callable[[Conversation, Json], None]]] = {
     "response.create": Conversation._response_create,
     "response.cancel": Conversation._response_cancel,
 }
-_RATE_LIMITS: Final = [
-    {"name": "requests", "limit": 1000, "remaining": 999, "reset_seconds": 0.06},
-    {"name": "tokens", "limit": 100_000, "remaining": 99_000, "reset_seconds": 0.6},
-]

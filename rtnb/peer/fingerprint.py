@@ -20,7 +20,7 @@ from rtnb._audiofile import to_s16
 from rtnb.audio import Clip, resample
 from rtnb.peer import library
 
-__all__ = ["MARGIN", "SURE", "Match", "recognise", "scores"]
+__all__ = ["MARGIN", "SURE", "Match", "prepare", "recognise", "scores"]
 
 SURE: Final = 0.80  # the least correlation that counts as the same recording
 MARGIN: Final = 0.15  # by how much it must lead the next prompt
@@ -72,6 +72,11 @@ def recognise(samples: S16) -> str | None:
     best, second = scores(samples)[:2]
     sure = best.score >= SURE and best.score - second.score >= MARGIN
     return best.name if sure and best.elsewhere <= _ELSEWHERE else None
+
+
+def prepare() -> None:
+    """Read the prompts now, so that the first recognition does not have to."""
+    _references()
 
 
 def scores(samples: S16) -> list[Match]:
@@ -134,7 +139,7 @@ def _energies(samples: S16) -> Floats:
 
 @functools.cache
 def _edges() -> npt.NDArray[np.intp]:
-    """Return the first bin of every band, and of the one after the last (mel scale, O'Shaughnessy)."""
+    """Return the first bin of every band and of the one after the last (mel scale)."""
     low, high = (2595 * np.log10(1 + f / 700) for f in (_LOWEST, _HIGHEST))
     hertz = 700 * (10 ** (np.linspace(low, high, _BANDS + 1) / 2595) - 1)
     return np.asarray(np.rint(hertz * _WINDOW / _RATE), np.intp)

@@ -1,7 +1,7 @@
 """The input audio buffer and the turn detection on it; it must not know events or responses.
 
-Positions are samples at 48,000 Hz from the first one heard. With turn detection off the buffer keeps
-all that came since the last commit; with it on, only what a turn may still need.
+Positions are samples at 48,000 Hz from the first one heard. With turn detection off the buffer
+keeps all that came since the last commit; with it on, only what a turn may still need.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The items of a conversation in their order, and what a voice may go by; it must not know events."""
+"""The items of a conversation, and what a voice may go by; it must not know events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ _CONTENT: Final = {
 }
 
 S16 = npt.NDArray[np.int16]
+Recogniser: TypeAlias = Callable[[S16], str | None]
 
 
 @dataclass
@@ -71,8 +72,9 @@ class Item:
             return dict(self.json)
         samples = resample(self.heard.samples.astype(np.float32) / 32768.0, _RATE, _WIRE_RATE)
         audio = base64.b64encode(to_s16(samples).astype("<i2").tobytes()).decode("ascii")
-        parts = [p | ({"audio": audio} if p["type"] == "input_audio" else {}) for p in self.json["content"]]
-        return {**self.json, "content": parts}
+        parts = self.json["content"]
+        shown = [p | {"audio": audio} if p["type"] == "input_audio" else p for p in parts]
+        return {**self.json, "content": shown}
 
 
 class Items:
@@ -128,6 +130,26 @@ class Items:
         """Return the id of the last item."""
         return self._items[-1].id if self._items else None
 
+    def referred(self, given: object, recognise: Recogniser) -> list[Item]:
+        """Return what a response goes by: the conversation, or the items it was given instead.
+
+        Raises
+        ------
+        Problem
+            What was given is not a list of items and references.
+        """
+        if given is None:
+            return list(self._items)
+        if not isinstance(given, list):
+            raise Problem("Invalid type for 'response.input': expected an array.", "response.input")
+        found = []
+        for one in given:
+            is_reference = isinstance(one, dict) and one.get("type") == "item_reference"
+            found.append(
+                self.find(one.get("id")) if is_reference else item_from_client(one, recognise)
+            )
+        return found
+
     def tokens(self) -> Tokens:
         """Count the whole conversation."""
         return sum((item.tokens() for item in self._items), Tokens())
@@ -148,7 +170,7 @@ def asked(items: Sequence[Item], settings: Json) -> Asked | None:
     )
 
 
-def item_from_client(given: object, recognise: Callable[[S16], str | None]) -> Item:
+def item_from_client(given: object, recognise: Recogniser) -> Item:
     """Return an item that a client made, checked.
 
     Raises
@@ -174,7 +196,7 @@ def item_from_client(given: object, recognise: Callable[[S16], str | None]) -> I
     return Item({**head, "status": "completed", **{k: given[k] for k in names if k in given}})
 
 
-def _message(given: Json, head: Json, recognise: Callable[[S16], str | None]) -> Item:
+def _message(given: Json, head: Json, recognise: Recogniser) -> Item:
     role = given.get("role")
     if role not in _CONTENT:
         raise Problem(f"Invalid value: {role!r}. Give system, user or assistant.", "item.role")
@@ -205,7 +227,7 @@ def _text_part(part: Json, path: str) -> Json:
     return {k: v for k, v in part.items() if k in ("type", key, "detail")}
 
 
-def _audio(part: Json, path: str, recognise: Callable[[S16], str | None]) -> Heard:
+def _audio(part: Json, path: str, recognise: Recogniser) -> Heard:
     try:
         raw: Any = base64.b64decode(part.get("audio") or "", validate=True)
     except (binascii.Error, TypeError, ValueError):

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rtnb import _bundled
-from rtnb.audio import Clip, resample
 from rtnb._audiofile import to_s16
+from rtnb.audio import Clip, resample
 
-__all__ = ["Prompt", "Saying", "prompt_in", "prompts", "saying", "saying_for"]
+__all__ = ["Prompt", "Saying", "prompt_in", "prompts", "saying", "saying_for", "sayings"]
 
 _RATE: Final = 48_000
 _REPLIES: Final = Path(__file__).with_name("replies")
@@ -89,6 +89,11 @@ def _sayings() -> dict[str, tuple[str | None, Saying]]:
         )
         found[entry["name"]] = (entry["prompt"], said)
     return found
+
+
+def sayings() -> tuple[Saying, ...]:
+    """Return all the clips."""
+    return tuple(said for _, said in _sayings().values())
 
 
 def saying(name: str) -> Saying:

@@ -1,4 +1,4 @@
-"""What the conversation wants done, in order: events to send and sounds to make; it does nothing."""
+"""What a conversation wants done: events to send and sounds to make, in order; it does nothing."""
 
 from __future__ import annotations
 

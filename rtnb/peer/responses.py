@@ -1,4 +1,4 @@
-"""One response from created to done, as steps in time without I/O; it must not know how it is heard.
+"""One response from created to done, as steps in time; it must not know how it is heard.
 
 A response makes one output item: a spoken message, a written one, or a function call. Generation is
 faster than the sound: a short answer is generated almost at once, a long one in a quarter of its
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from rtnb.dialects import Json
@@ -52,8 +53,8 @@ class Response:
         reply: Reply,
         *,
         conversation_id: str | None,
-        given: Tokens = Tokens(),
-        before: Tokens = Tokens(),
+        given: Tokens,
+        before: Tokens,
         on_item: Callable[[Json], None],
     ):
         self.id = new_id("resp")
@@ -86,9 +87,9 @@ class Response:
         self._steps.append((begin, open_))
         pause = self._generation_time(len(pieces)) / max(len(pieces), 1)
         for index, piece in enumerate(pieces):
-            self._steps.append((begin + index * pause, lambda piece=piece: delta(piece)))
-        self._steps.append((begin + len(pieces) * pause, lambda: close("completed")))
-        self._steps.append((begin + len(pieces) * pause, lambda: self._finish("completed")))
+            self._steps.append((begin + index * pause, partial(delta, piece)))
+        self._steps.append((begin + len(pieces) * pause, partial(close, "completed")))
+        self._steps.append((begin + len(pieces) * pause, partial(self._finish, "completed")))
 
     def _generation_time(self, words: int) -> float:
         if self.reply.tool or not self._spoken:
@@ -120,7 +121,7 @@ class Response:
             return 1.0
         return len(self._text) / len(self.reply.text)
 
-    # --- the three kinds of output ------------------------------------------------------------------
+    # --- the three kinds of output ----------------------------------------------------------------
 
     def _kind(
         self,
@@ -128,7 +129,6 @@ class Response:
         if self.reply.tool:
             return self._open_call, self._call_delta, self._close_call
         return self._open_message, self._message_delta, self._close_message
-
 
     def _open_message(self) -> None:
         self._open({"type": "message", "role": "assistant", "content": []})

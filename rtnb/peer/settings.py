@@ -1,4 +1,4 @@
-"""The session object: its defaults, its limits, and laying a change over it; it must not know calls.
+"""The session object: its defaults, its limits, and changes to it; it must not know calls.
 
 What is refused here is what the API reference states a limit for; other values pass unchecked.
 """
@@ -141,7 +141,7 @@ def response_settings(session: Json, change: object) -> Json:
     """
     change = {} if change is None else change
     if not isinstance(change, dict):
-        raise Problem("Invalid type for 'response': expected an object.", "response", "invalid_type")
+        raise Problem("Invalid type for 'response'.", "response", "invalid_type")
     _check(change, {**_SESSION, **_RESPONSE}, "response")
     out = merged(session, {k: v for k, v in change.items() if k not in _RESPONSE_ONLY})
     return out | {k: change.get(k) for k in _RESPONSE_ONLY}
@@ -229,7 +229,8 @@ def _number(low: float, high: float, *others: object) -> Check:
     def check(value: Any, path: str) -> None:
         if any(value is o or value == o for o in others):
             return
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        if not numeric or not low <= value <= high:
             message = f"Invalid '{path}': expected a number from {low:g} to {high:g}."
             raise Problem(message, path)
 
@@ -239,7 +240,8 @@ def _number(low: float, high: float, *others: object) -> Check:
 def _is_a(kind: type) -> Check:
     def check(value: Any, path: str) -> None:
         if not isinstance(value, kind):
-            raise Problem(f"Invalid type for '{path}': expected {kind.__name__}.", path, "invalid_type")
+            message = f"Invalid type for '{path}': expected {kind.__name__}."
+            raise Problem(message, path, "invalid_type")
 
     return check
 

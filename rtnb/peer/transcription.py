@@ -1,4 +1,4 @@
-"""The events of input transcription; it must not know when they are sent, and never guesses words."""
+"""The events of input transcription; it never guesses words, and must not know when it runs."""
 
 from __future__ import annotations
 

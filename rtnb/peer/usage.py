@@ -7,9 +7,15 @@ from typing import Final
 
 from rtnb.dialects import Json
 
-__all__ = ["Tokens", "spoken_tokens", "text_tokens", "usage", "user_audio_tokens"]
+__all__ = ["RATE_LIMITS", "Tokens", "spoken_tokens", "text_tokens", "usage", "user_audio_tokens"]
 
 _CACHED_BY: Final = 64  # prompts are cached in blocks
+
+# as rate_limits.updated has them; this peer limits nothing
+RATE_LIMITS: Final = (
+    {"name": "requests", "limit": 1000, "remaining": 999, "reset_seconds": 0.06},
+    {"name": "tokens", "limit": 100_000, "remaining": 99_000, "reset_seconds": 0.6},
+)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What the peer says to what it was told; it must not know events, calls or time.
 
 The default voice never invents. It knows the bundled prompts, by their sound or by their words, and
-has a recorded answer to each. Of other audio it says for how long it heard it, and plays it back; of
-other text, that it has read it. A transcript is exactly what is spoken in the clip, except that audio
-played back is not transcribed. It claims to have used a tool only when the tool has answered.
+has a recorded answer to each. Of other audio it says for how long it heard it, and plays it back;
+of other text, that it has read it. A transcript is exactly what is spoken, except that audio played
+back is not transcribed. It claims to have used a tool only when the tool has answered.
 """
 
 from __future__ import annotations

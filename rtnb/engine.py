@@ -1,0 +1,245 @@
+"""Starts and reaches the media process, or the same host in a thread; it must not know a turn.
+
+An engine takes messages with `send`, and hands those of a call to the handler that `register`ed for
+it, on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import IO, Final, Protocol
+
+from rtnb import messages as m
+from rtnb._process import last_line, start_module, stderr_file
+from rtnb.errors import MediaProcessError
+
+__all__ = ["Engine", "Handler", "ProcessEngine", "ScriptedEngine", "ThreadEngine", "shared_engine"]
+
+Handler = Callable[[m.Message], None]
+
+_STARTUP: Final = 20.0  # seconds until the media process must be ready
+_GOODBYE: Final = 7.0  # seconds it may take to finish its runs
+
+
+class Engine(Protocol):
+    """Whatever carries messages between sessions and calls."""
+
+    def register(self, call: str, handler: Handler) -> None:
+        """Hand the messages of a call to `handler`, until its `Closed`."""
+
+    def send(self, message: m.Message) -> None:
+        """Send one message to the call it names."""
+
+
+class _Registry:
+    """Which handler gets which message."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    def register(self, call: str, handler: Handler) -> None:
+        self._handlers[call] = handler
+
+    def deliver(self, message: m.Message) -> None:
+        handler = self._handlers.get(message.call)
+        if isinstance(message, m.Closed):
+            self._handlers.pop(message.call, None)
+        if handler is not None:
+            handler(message)
+
+    def close_all(self, kind: str, reason: str) -> None:
+        for call in list(self._handlers):
+            self.deliver(m.Closed(call, kind, reason, -1.0))
+
+
+class ProcessEngine:
+    """The media process: ``python -m rtnb.media`` as a child in a session of its own.
+
+    Raises
+    ------
+    MediaProcessError
+        From `send` and `wait_ready`, when it could not start or has died.
+    """
+
+    def __init__(self) -> None:
+        self._registry = _Registry()
+        self._ready = threading.Event()
+        self._outgoing: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
+        self._stderr: IO[bytes] = stderr_file()
+        self._process: subprocess.Popen[bytes] = start_module("rtnb.media", stderr=self._stderr)
+        self._owner = os.getpid()
+        self.fallbacks: tuple[str, ...] = ()
+        for work in (self._read, self._write):
+            threading.Thread(target=work, name="rtnb-media", daemon=True).start()
+        atexit.register(self.close)
+
+    @property
+    def pid(self) -> int:
+        """The media process's id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, and belongs to this process (not to one we were forked from)."""
+        return self._process.poll() is None and self._owner == os.getpid()
+
+    def wait_ready(self) -> None:
+        """Wait until it is up."""
+        if not self._ready.wait(_STARTUP) or not self.alive:
+            raise MediaProcessError(self._cause("could not start"))
+
+    def register(self, call: str, handler: Handler) -> None:
+        """Hand the messages of a call to `handler`, until its `Closed`."""
+        self._registry.register(call, handler)
+
+    def send(self, message: m.Message) -> None:
+        """Send one message; it is written by a thread, which an interrupt cannot cut short."""
+        if not self.alive:
+            raise MediaProcessError(self._cause("has died"))
+        self._outgoing.put(message)
+
+    def close(self) -> None:
+        """End the media process: it finishes its runs and hangs up first. Bounded in time."""
+        atexit.unregister(self.close)
+        if self._owner != os.getpid() or self._process.stdin is None:
+            return
+        self._outgoing.put(None)
+        try:
+            self._process.wait(_GOODBYE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _write(self) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # `_read` tells of its death
+            while (message := self._outgoing.get()) is not None:
+                m.write_message(stdin, message)
+        with contextlib.suppress(OSError):
+            stdin.close()
+
+    def _read(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        with contextlib.suppress(OSError, ValueError):
+            while (message := m.read_message(stdout)) is not None:
+                if isinstance(message, m.Ready):
+                    self.fallbacks = message.fallbacks
+                    self._ready.set()
+                else:
+                    self._registry.deliver(message)
+        self._process.wait()
+        self._ready.set()
+        self._registry.close_all("process_died", self._cause("has died"))
+        stdout.close()
+        self._stderr.close()
+
+    def _cause(self, what: str) -> str:
+        code = self._process.poll()
+        how = f" (signal {-code})" if code is not None and code < 0 else ""
+        line = last_line(self._stderr)
+        said = f" Its last words: {line}" if line else ""
+        return f"The media process {what}{how}; connect again to go on.{said}"
+
+
+class ThreadEngine:
+    """The same host in a thread of this process: for tests, and where there are no processes.
+
+    Media then shares the interpreter with your cells and stalls when they hold it.
+    """
+
+    def __init__(self) -> None:
+        self._registry = _Registry()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="rtnb-media", daemon=True)
+        self._thread.start()
+
+    def register(self, call: str, handler: Handler) -> None:
+        """Hand the messages of a call to `handler`, until its `Closed`."""
+        self._registry.register(call, handler)
+
+    def send(self, message: m.Message) -> None:
+        """Send one message."""
+        self._loop.call_soon_threadsafe(self._dispatch, message)
+
+    def close(self) -> None:
+        """Hang up every call and end the thread."""
+        if not self._loop.is_closed():
+            closing = asyncio.run_coroutine_threadsafe(self._host.close("closed"), self._loop)
+            closing.result(_GOODBYE)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _dispatch(self, message: m.Message) -> None:
+        self._host.dispatch(message)
+
+    def _run(self) -> None:
+        from rtnb.media.host import Host
+
+        asyncio.set_event_loop(self._loop)
+        self._host = Host(self._registry.deliver)
+        self._loop.run_forever()
+
+
+class ScriptedEngine:
+    """A scripted transport: answers each message as a function says, without any media.
+
+    The seam for fast tests; below it everything is real, above it everything is too.
+
+    Parameters
+    ----------
+    script
+        From a message that was sent to the messages that come back.
+
+    Attributes
+    ----------
+    sent : list of Message
+        What was sent, in order.
+    """
+
+    def __init__(self, script: Callable[[m.Message], Iterable[m.Message]]):
+        self.sent: list[m.Message] = []
+        self._script = script
+        self._registry = _Registry()
+
+    def register(self, call: str, handler: Handler) -> None:
+        """Hand the messages of a call to `handler`, until its `Closed`."""
+        self._registry.register(call, handler)
+
+    def send(self, message: m.Message) -> None:
+        """Take one message, and deliver what the script answers."""
+        self.sent.append(message)
+        for answer in self._script(message):
+            self._registry.deliver(answer)
+
+    def deliver(self, message: m.Message) -> None:
+        """Deliver a message of its own accord."""
+        self._registry.deliver(message)
+
+
+_shared: ProcessEngine | None = None
+_shared_lock = threading.Lock()
+
+
+def shared_engine() -> ProcessEngine:
+    """Return this process's media process, starting it (again) if need be; it may not be up yet."""
+    global _shared
+    with _shared_lock:
+        if _shared is None or not _shared.alive:
+            _shared = ProcessEngine()
+        return _shared
+
+
+def call_id() -> str:
+    """Return a new id for a call."""
+    return f"call-{time.monotonic_ns():x}"

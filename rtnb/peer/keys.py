@@ -1,0 +1,127 @@
+"""API keys: which are accepted, and the ephemeral ones minted here; it must not know HTTP."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from rtnb.dialects import Json
+
+__all__ = ["Grant", "KeyRefused", "Keys"]
+
+_REMEMBERED: Final = 1_000  # ephemeral keys, expired ones included
+
+# A standard key with one of these endings is accepted and then out of luck, so that a client can
+# see what it makes of it.
+_OUT_OF_LUCK: Final = {
+    "-no-credit": (
+        "insufficient_quota",
+        "You exceeded your current quota, please check your plan and billing details.",
+    ),
+    "-rate-limited": ("rate_limit_exceeded", "Rate limit reached for requests. Try again later."),
+}
+
+
+class KeyRefused(Exception):
+    """A key was not accepted.
+
+    Parameters
+    ----------
+    message, code
+        As the API words it; never the key.
+    status
+        HTTP status.
+    """
+
+    def __init__(self, message: str, code: str, status: int = 401):
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What an accepted key stands for.
+
+    Attributes
+    ----------
+    session : dict or None
+        The session an ephemeral key was minted with; None for a standard key.
+    """
+
+    session: Json | None = None
+
+    @property
+    def standard(self) -> bool:
+        """Whether it was a standard key."""
+        return self.session is None
+
+
+class Keys:
+    """The keys of one peer.
+
+    Parameters
+    ----------
+    required
+        The one standard key; None accepts any.
+    clock
+        Unix seconds.
+    """
+
+    def __init__(self, required: str | None, clock: Callable[[], float]):
+        self._required = required
+        self._clock = clock
+        self._minted: dict[str, tuple[float, Json]] = {}
+
+    def mint(self, session: Json, lifetime: float) -> tuple[str, int]:
+        """Return a new ephemeral key for a session, and when it expires in Unix seconds."""
+        while len(self._minted) >= _REMEMBERED:
+            self._minted.pop(next(iter(self._minted)))
+        value = f"ek_{secrets.token_hex(16)}"
+        expires = self._clock() + lifetime
+        self._minted[value] = (expires, session)
+        return value, int(expires)
+
+    def check(self, authorization: str | None) -> Grant:
+        """Return what the key of an Authorization header stands for.
+
+        Raises
+        ------
+        KeyRefused
+            There is no key, or it is wrong, expired or out of luck.
+        """
+        scheme, _, key = (authorization or "").partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not key:
+            message = "You didn't provide an API key. Give it as 'Authorization: Bearer KEY'."
+            raise KeyRefused(message, "invalid_api_key")
+        return self._ephemeral(key) if key.startswith("ek_") else self._standard(key)
+
+    def _ephemeral(self, key: str) -> Grant:
+        if key not in self._minted:
+            raise KeyRefused(f"Incorrect API key provided: {_masked(key)}.", "invalid_api_key")
+        expires, session = self._minted[key]
+        if self._clock() >= expires:
+            raise KeyRefused("The ephemeral key has expired.", "expired_client_secret")
+        return Grant(session)
+
+    def _standard(self, key: str) -> Grant:
+        for ending, (code, message) in _OUT_OF_LUCK.items():
+            if key.endswith(ending):
+                raise KeyRefused(message, code, 429)
+        if self._required is not None and not hmac.compare_digest(
+            key.encode(), self._required.encode()
+        ):
+            raise KeyRefused(f"Incorrect API key provided: {_masked(key)}.", "invalid_api_key")
+        return Grant()
+
+
+def _masked(key: str) -> str:
+    """Show as much of a key as OpenAI does: its kind and its last characters, if it is long."""
+    if len(key) < 20:
+        return "***"
+    return f"{key[:3]}***{key[-4:]}"

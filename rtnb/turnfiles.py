@@ -1,0 +1,81 @@
+"""What the user's process adds to a run: turn records and cut clips; it must not decide about turns.
+
+Records go through the media process, which owns turns.jsonl; clips are cut by a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from rtnb.runs import cut_turn
+from rtnb.turns import Turn
+from rtnb.turnstate import ToolCall, TurnState
+
+__all__ = ["TurnFiles"]
+
+logger = logging.getLogger(__name__)
+
+_FLUSH: Final = 10.0  # seconds
+
+
+class TurnFiles:
+    """Notes about the turns of one session.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    note
+        Takes one JSON record for turns.jsonl.
+    """
+
+    def __init__(self, folder: Path, note: Callable[[str], None]):
+        self._folder = folder
+        self._note = note
+        self._cutter = ThreadPoolExecutor(1, thread_name_prefix="rtnb-cut")
+        self._pending: list[Future[None]] = []
+
+    def turn(self, state: TurnState) -> None:
+        """Note that a turn has begun."""
+        about = {"turn": state.number, "kind": state.kind, "name": state.name, "text": state.text}
+        self._record("turn", state.started, **about)
+
+    def play(self, state: TurnState, play: str, at: float) -> None:
+        """Note that a clip was queued for a turn."""
+        self._record("play", at, turn=state.number, play=play)
+
+    def tool(self, call: ToolCall, at: float, output: str, error: str | None) -> None:
+        """Note what a tool gave."""
+        self._record("tool", at, call_id=call.call_id, output=output, error=error)
+
+    def over(self, turn: Turn, state: TurnState) -> None:
+        """Note how a turn ended, and cut its clips."""
+        ended = {"turn": state.number, "status": state.status, "error": state.error}
+        self._record("ended", state.ended or 0.0, **ended, transcript=turn.transcript)
+        future = self._cutter.submit(cut_turn, self._folder, turn)
+        future.add_done_callback(_log_failure)
+        self._pending = [f for f in self._pending if not f.done()] + [future]
+
+    def flush(self) -> None:
+        """Wait until the clips of all ended turns are on disk."""
+        for future in self._pending:
+            future.exception(_FLUSH)
+
+    def close(self) -> None:
+        """Finish what is pending; more turns may not come."""
+        self._cutter.shutdown(wait=True)
+
+    def _record(self, record: str, at: float, **values: Any) -> None:
+        line = {"record": record, "time": round(at, 6), **values}
+        self._note(json.dumps(line, ensure_ascii=False))
+
+
+def _log_failure(done: Future[None]) -> None:
+    error = done.exception()
+    if error is not None:
+        logger.warning("the clips of a turn could not be written: %s", error)
