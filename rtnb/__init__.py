@@ -11,6 +11,7 @@ import typing
 if typing.TYPE_CHECKING:
     from rtnb.audio import Clip as Clip
     from rtnb.batch import replay as replay
+    from rtnb.connecting import connect as connect
     from rtnb.errors import *  # noqa: F403
     from rtnb.events import Event as Event
     from rtnb.events import EventLog as EventLog
@@ -23,12 +24,11 @@ if typing.TYPE_CHECKING:
     from rtnb.prompts import sample as sample
     from rtnb.prompts import sample_text as sample_text
     from rtnb.prompts import samples as samples
-    from rtnb.registry import live as sessions
+    from rtnb.registry import live as sessions  # noqa: F401
     from rtnb.runs import Run as Run
     from rtnb.runs import open_run as open_run
     from rtnb.runs import recent_runs as recent_runs
     from rtnb.session import Session as Session
-    from rtnb.session import connect as connect
     from rtnb.signaling import Endpoint as Endpoint
     from rtnb.signaling import EphemeralKey as EphemeralKey
     from rtnb.tools import Tool as Tool
@@ -50,7 +50,7 @@ _PUBLIC: typing.Final = {
     "SilentTrack": ("rtnb.media.tracks", "SilentTrack"),
     "Tool": ("rtnb.tools", "Tool"),
     "Turn": ("rtnb.turns", "Turn"),
-    "connect": ("rtnb.session", "connect"),
+    "connect": ("rtnb.connecting", "connect"),
     "loopback_only": ("rtnb.media.aiortc_hooks", "loopback_only"),
     "open_run": ("rtnb.runs", "open_run"),
     "recent_runs": ("rtnb.runs", "recent_runs"),
@@ -72,7 +72,7 @@ _PUBLIC: typing.Final = {
 _MODULES: typing.Final = frozenset({"errors", "measure", "plots"})
 
 __version__ = "0.1.0"
-__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_PUBLIC, "__version__"])
 
 
 def __getattr__(name: str) -> typing.Any:

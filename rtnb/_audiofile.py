@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rtnb.errors import AudioError
 
-__all__ = ["LONGEST", "to_s16", "read", "write", "write_wav"]
+__all__ = ["LONGEST", "read", "to_s16", "write", "write_wav"]
 
 LONGEST: Final = 3600.0  # seconds; longer files are surely not prompts
 
@@ -111,4 +111,5 @@ def write_wav(stream: BinaryIO, samples: npt.NDArray[np.float32], sample_rate: i
 def to_s16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     """Return float samples in [-1, 1] as 16-bit integers, rounded; what exceeds is clipped."""
     scaled = np.rint(np.asarray(samples, dtype=np.float32) * 32768.0)
-    return np.clip(scaled, -32768, 32767).astype(np.int16)
+    clipped: npt.NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)
+    return clipped

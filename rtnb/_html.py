@@ -19,7 +19,9 @@ __all__ = [
     "waveform_svg",
 ]
 
-_CELL: Final = "padding:1px 10px 1px 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"
+_CELL: Final = (
+    "padding:1px 10px 1px 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"
+)
 _LONGEST: Final = 20_000
 
 # bidirectional overrides and other characters that make shown text lie about its order

@@ -315,5 +315,7 @@ def _scaled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         half = (np.iinfo(array.dtype).max + 1) / 2
         return array / half - 1.0
     if array.dtype.kind != "f":
-        raise AudioError(f"Samples of type {array.dtype} cannot be a clip; give floats or integers.")
+        raise AudioError(
+            f"Samples of type {array.dtype} cannot be a clip; give floats or integers."
+        )
     return array

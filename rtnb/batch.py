@@ -13,10 +13,10 @@ from typing import Any
 
 from rtnb import _html
 from rtnb.audio import Clip
+from rtnb.connecting import connect
 from rtnb.errors import ConfigurationError, RtnbError, RunError
 from rtnb.prompts import as_prompt
 from rtnb.runfiles import RUN
-from rtnb.session import connect
 from rtnb.turns import Turn
 
 __all__ = ["Batch", "replay"]

@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="rtnb", description="Realtime voice: real WebRTC calls, recorded prompts in, exact recordings out."
-    )  # fmt: skip
+        prog="rtnb",
+        description="Realtime voice: real WebRTC calls, recorded prompts in, exact recordings out.",
+    )
     parser.add_argument("--version", action="version", version=f"rtnb {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_replay(commands)

@@ -46,7 +46,7 @@ def session_object(
     voice: str | None,
     instructions: str | None,
     modalities: Iterable[str] | None,
-    turn_detection: str | Json | None | Unset,
+    turn_detection: str | Json | Unset | None,
     transcription: bool | str | Json | None,
     tools: Iterable[Tool | Json],
 ) -> Json:

@@ -37,7 +37,7 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class TurnOver:
-    """This turn has reached its final status."""
+    """A turn has reached its final status."""
 
     turn: TurnState
 
@@ -193,6 +193,7 @@ class Conversation:
                 turn.touched = event.time
             elif self.turns and not ours:
                 self.turns[-1].pending += 1
+                self.turns[-1].requested = event.time
                 self._requests.append((event_id, self.turns[-1]))
 
     def received(self, event: Event) -> list[Effect]:
@@ -348,10 +349,10 @@ class Conversation:
             _, turn = self._requests.popleft()
             turn.pending -= 1
             return turn
-        turn = self._owner or (self.turns[-1] if self.turns else None)
-        if turn is not None:
-            turn.awaiting = max(turn.awaiting - 1, 0)
-        return turn
+        owner = self._owner or (self.turns[-1] if self.turns else None)
+        if owner is not None:
+            owner.awaiting = max(owner.awaiting - 1, 0)
+        return owner
 
     def _response(self, data: Json, event: Event) -> tuple[TurnState | None, ResponseState]:
         """Return a response by id; a filtering server may never have announced it."""

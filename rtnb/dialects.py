@@ -69,7 +69,7 @@ _BETA_TO_GA_TYPES: Final = {
 }
 _GA_TO_BETA_TYPES: Final = {ga: beta for beta, ga in _BETA_TO_GA_TYPES.items()}
 
-_FORMATS: Final = {
+_FORMATS: Final[Mapping[str, Json]] = {
     "pcm16": {"type": "audio/pcm", "rate": 24000},
     "g711_ulaw": {"type": "audio/pcmu"},
     "g711_alaw": {"type": "audio/pcma"},
@@ -77,7 +77,7 @@ _FORMATS: Final = {
 _FORMAT_NAMES: Final = {ga["type"]: beta for beta, ga in _FORMATS.items()}
 
 # GA path below "audio" -> the flat beta key
-_AUDIO_KEYS: Final = {
+_AUDIO_KEYS: Final[Mapping[tuple[str, str], str]] = {
     ("input", "transcription"): "input_audio_transcription",
     ("input", "noise_reduction"): "input_audio_noise_reduction",
     ("input", "turn_detection"): "turn_detection",

@@ -84,7 +84,10 @@ def _sentence(
         )
     if status == 429:
         if code == "insufficient_quota":
-            return "No credit is left on this key's account; add credit, then try again.", QuotaError
+            return (
+                "No credit is left on this key's account; add credit, then try again.",
+                QuotaError,
+            )
         return "Too many requests with this key; wait a little, then try again.", QuotaError
     if status in (404, 405, 501):
         other = "beta" if endpoint.dialect_name == "ga" else "openai"

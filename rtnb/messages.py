@@ -1,4 +1,4 @@
-"""What crosses the pipe between the user's process and the media process; it must not know who reads.
+"""What crosses the pipe between user's and media process; it must not know who reads.
 
 Every message is a frozen dataclass of plain values. `write_message` and `read_message` frame them
 on a byte stream: four bytes of length, then a pickle that may hold nothing but these classes.
@@ -11,7 +11,7 @@ import io
 import pickle
 import struct
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 __all__ = [
     "Answer",
@@ -246,13 +246,13 @@ def decode_message(body: bytes) -> Message:
     return message
 
 
-def write_message(stream: BinaryIO, message: Message) -> None:
+def write_message(stream: IO[bytes], message: Message) -> None:
     """Write one message to a blocking byte stream, and flush it."""
     stream.write(encode_message(message))
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> Message | None:
+def read_message(stream: IO[bytes]) -> Message | None:
     """Read one message from a blocking byte stream; None at its end."""
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:

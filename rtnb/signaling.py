@@ -329,7 +329,9 @@ class Endpoint:
             return f"{host} did not answer in time; check the network, or try again."
         if isinstance(error, requests.exceptions.SSLError):
             return f"The TLS certificate of {host} was not accepted; check the URL and the clock."
-        hint = "is the peer still running?" if self.is_loopback else "check the URL and the network."
+        hint = (
+            "is the peer still running?" if self.is_loopback else "check the URL and the network."
+        )
         return f"No server answered at {host}; {hint}"
 
 

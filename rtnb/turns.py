@@ -222,7 +222,7 @@ class Turn:
     async def _over(self) -> Turn:
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
-        self._source.when_over(self._state, lambda: loop.call_soon_threadsafe(over.set))
+        self._source.when_over(self._state, lambda: _wake(loop, over))
         await over.wait()
         return self.wait()
 
@@ -316,6 +316,11 @@ class Turn:
         from rtnb import plots
 
         return plots.timeline(self, ax=ax, **kwargs)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(event.set)
 
 
 def _add(total: dict[str, Any], usage: dict[str, Any]) -> None:

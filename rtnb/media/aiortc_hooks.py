@@ -68,7 +68,10 @@ class RtpDeparture:
 def missing() -> tuple[str, ...]:
     """Return which hooks do not fit the installed aiortc and aioice; empty when all do."""
     absent = []
-    if not callable(getattr(RTCRtpReceiver, "_handle_rtp_packet", None)) or not _has_jitter_buffer():
+    if (
+        not callable(getattr(RTCRtpReceiver, "_handle_rtp_packet", None))
+        or not _has_jitter_buffer()
+    ):
         absent.append("receive")
     from aiortc.rtcdtlstransport import RTCDtlsTransport
 
@@ -120,7 +123,7 @@ def tap_receiver(receiver: RTCRtpReceiver, on_packet: Callable[[RtpArrival], Non
                 )
             )
 
-    receiver._handle_rtp_packet = tapped
+    receiver._handle_rtp_packet = tapped  # type: ignore[method-assign]
     setattr(receiver, _JITTER_BUFFER, _NullJitterBuffer())
     return True
 
@@ -148,7 +151,7 @@ def watch_sender(sender: RTCRtpSender, on_sent: Callable[[RtpDeparture], None]) 
         if header is not None:
             on_sent(RtpDeparture(header[0], header[1], len(data), time.monotonic()))
 
-    transport._send_rtp = watched
+    transport._send_rtp = watched  # type: ignore[method-assign]
     return True
 
 
@@ -173,7 +176,7 @@ def send_impaired(sender: RTCRtpSender, drop: Callable[[int], bool]) -> bool:
         if header is None or not drop(header[0]):
             await send(data)
 
-    transport._send_rtp = lossy
+    transport._send_rtp = lossy  # type: ignore[method-assign]
     return True
 
 

@@ -30,9 +30,9 @@ from rtnb.media import aiortc_hooks, opus
 from rtnb.media.aiortc_hooks import RtpDeparture
 from rtnb.media.fallback import pump_frames
 from rtnb.media.recording import Recording
-from rtnb.sdp import without_mdns
 from rtnb.media.tracks import Playing, PromptTrack
 from rtnb.runfiles import RunWriter
+from rtnb.sdp import without_mdns
 
 __all__ = ["Call"]
 
@@ -78,7 +78,6 @@ class Call:
         self._open = asyncio.Event()
         self._closing = False
         self._watched = False
-        self._worst_lag = 0.0
 
     # --- setting up -------------------------------------------------------------------------------
 
@@ -153,7 +152,10 @@ class Call:
     # --- what happens -----------------------------------------------------------------------------
 
     def _now(self) -> float:
-        return time.monotonic() - self._opened.started
+        return self._on_clock(time.monotonic())
+
+    def _on_clock(self, at: float) -> float:
+        return round(at - self._opened.started, 6)  # as it is written down
 
     def _phase(self, name: str) -> None:
         self._emit(m.StateChanged(self.id, name, self._now()))
@@ -262,22 +264,20 @@ class Call:
             self._spawn(self._follow(message, playing))
 
     async def _follow(self, message: m.Play, playing: Playing) -> None:
-        started = await playing.started - self._opened.started
+        started = self._on_clock(await playing.started)
         self._record_play("play_started", message.play, started, 0)
         self._emit(m.PlayStarted(self.id, message.play, started))
-        ended = await playing.ended - self._opened.started
+        ended = self._on_clock(await playing.ended)
         self._playing.pop(message.play, None)
         self._record_play("play_ended", message.play, ended, playing.samples)
-        self._emit(
-            m.PlayEnded(self.id, message.play, ended, playing.samples, playing.cancelled)
-        )
+        self._emit(m.PlayEnded(self.id, message.play, ended, playing.samples, playing.cancelled))
         if message.then and not playing.cancelled:
             await asyncio.sleep(message.then_after)
             for text in message.then:
                 self.send_event(m.SendEvent(self.id, text))
 
     def _record_play(self, record: str, play: str, at: float, samples: int) -> None:
-        values = {"record": record, "play": play, "time": round(at, 6), "samples": samples}
+        values = {"record": record, "play": play, "time": at, "samples": samples}
         self._recording.record(json.dumps(values))
 
     # --- the end ----------------------------------------------------------------------------------

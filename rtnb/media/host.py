@@ -9,7 +9,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from rtnb import messages as m
 from rtnb.media import aiortc_hooks
@@ -66,13 +66,19 @@ class Host:
                 await call.close("closed", message.reason)
 
     async def _start(self, opened: m.Open) -> None:
+        reason = "The call could not start"
         try:
             call = Call(opened, self._from_call)
-            self._calls[opened.call] = call
+        except Exception as error:
+            logger.exception("a call could not be made")
+            self._emit(m.Closed(opened.call, "failed", f"{reason}: {error}", 0.0))
+            return
+        self._calls[opened.call] = call
+        try:
             await call.start()
         except Exception as error:
             logger.exception("a call could not start")
-            self._from_call(m.Closed(opened.call, "failed", f"The call could not start: {error}", 0))
+            await call.close("failed", f"{reason}: {error}")
 
     def _from_call(self, message: m.Message) -> None:
         if isinstance(message, m.Closed):
@@ -86,7 +92,7 @@ class Host:
             await asyncio.wait([asyncio.ensure_future(c) for c in closing], timeout=_GOODBYE)
 
 
-async def serve_pipe(source: BinaryIO, sink: BinaryIO) -> None:
+async def serve_pipe(source: IO[bytes], sink: IO[bytes]) -> None:
     """Serve messages from `source` until it ends, answering on `sink`; both are blocking streams."""
     loop = asyncio.get_running_loop()
     outgoing: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()

@@ -70,7 +70,7 @@ class Recorder:
         self._origin = time.monotonic()
         self._started = self._stopped = False
 
-    def addTrack(self, track: MediaStreamTrack | RTCRtpReceiver) -> None:  # noqa: N802
+    def addTrack(self, track: MediaStreamTrack | RTCRtpReceiver) -> None:
         """Add an input: a receiver (exact), or an audio track."""
         if self._started:
             raise ConfigurationError("Add all inputs to the Recorder before start().")

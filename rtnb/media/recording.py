@@ -76,7 +76,9 @@ class Recording:
 
     # --- what we sent -----------------------------------------------------------------------------
 
-    def sent(self, pts: int, pcm: S16, time: float, sequence: int | None, stamp: int | None) -> None:
+    def sent(
+        self, pts: int, pcm: S16, time: float, sequence: int | None, stamp: int | None
+    ) -> None:
         """Take a block that left at `time` (monotonic seconds); `pts` counts samples of its track."""
         self.departures += 1
         self._sent_clock.observe(pts, time)

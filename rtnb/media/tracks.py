@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -28,9 +28,9 @@ from rtnb.media.opus import FRAME, SAMPLE_RATE, TIME_BASE
 __all__ = [
     "CATCH_UP",
     "FileTrack",
+    "PacedTrack",
     "Pacer",
     "Pacing",
-    "PacedTrack",
     "Playing",
     "PromptTrack",
     "SilentTrack",
@@ -131,7 +131,7 @@ class PacedTrack(MediaStreamTrack):
         """Counters of the schedule; zeros before the first `recv`."""
         return self._pacer.pacing if self._pacer else Pacing()
 
-    async def recv(self) -> av.AudioFrame | av.Packet:
+    async def recv(self) -> av.AudioFrame | av.Packet[Any]:
         """Return the next 20 ms when they are due.
 
         Returns
@@ -170,7 +170,7 @@ class PacedTrack(MediaStreamTrack):
     def _left(self, pts: int, pcm: S16) -> None:
         """Take note that this block is on its way."""
 
-    def _packed(self, pcm: S16, packet: bytes | None, pts: int) -> av.AudioFrame | av.Packet:
+    def _packed(self, pcm: S16, packet: bytes | None, pts: int) -> av.AudioFrame | av.Packet[Any]:
         if self.encoded:
             out = av.Packet(packet if packet is not None else opus.silent_packet())
             out.pts = pts
@@ -234,13 +234,13 @@ class FileTrack(PacedTrack):
     ):
         super().__init__(encoded=encoded)
         self._pcm = clip_to_pcm(Clip.read(path))
-        self._loop = loop
+        self._repeat = loop
         self._silent_left = trailing_silence
         self._queue = _blocks(self._pcm, encoded)
 
     def _next(self, now: float) -> tuple[S16, bytes | None] | None:
         block = next(self._queue, None)
-        if block is None and self._loop:
+        if block is None and self._repeat:
             self._queue = _blocks(self._pcm, self.encoded)
             block = next(self._queue)
         if block is None and self._silent_left > 0:

@@ -22,7 +22,7 @@ _FACTOR: Final = 3  # 48,000 Hz to the net's 16,000 Hz
 _WINDOW: Final = 512  # samples of the net, 32 ms
 _SPAN: Final = _WINDOW * _FACTOR  # the same at 48,000 Hz
 _TAPS: Final = 63
-_FLOOR: Final = 10 ** (-58 / 20)  # RMS; below it nobody speaks
+_FLOOR: Final = 10 ** (-65 / 20)  # RMS; below it nobody speaks
 _SURE_WINDOWS: Final = 2  # windows in a row that make an onset: a click is shorter
 _HYSTERESIS: Final = 0.15  # as in Silero's own iterator
 

@@ -1,0 +1,180 @@
+"""The way from ``connect()`` to an open, configured session, phase by phase; it plays no prompt."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from rtnb import messages as m
+from rtnb._masking import mask
+from rtnb._notebook import colab_secret
+from rtnb.dialects import Json
+from rtnb.errors import (
+    AnswerError,
+    CallClosedError,
+    CallError,
+    ChannelTimeoutError,
+    ConfigurationError,
+    MediaProcessError,
+    MissingKeyError,
+    RtnbError,
+    UdpBlockedError,
+)
+from rtnb.runfiles import RUN
+from rtnb.signaling import Endpoint, EphemeralKey, is_loopback
+
+__all__ = ["closed_error", "find_endpoint", "phases", "signal", "write_run_info"]
+
+_KEY_NAME: Final = "OPENAI_API_KEY"
+
+
+def find_endpoint(
+    endpoint: Any, *, api_key: str | None, base_url: str | None, needs_key: bool
+) -> Endpoint:
+    """Return the endpoint that ``connect``'s arguments name, with its key.
+
+    Parameters
+    ----------
+    endpoint
+        None, an `Endpoint`, a base URL, or anything with an ``endpoint`` attribute (an `rtnb.Peer`).
+    api_key, base_url
+        As given to ``connect``.
+    needs_key
+        False where an ephemeral key was given.
+
+    Raises
+    ------
+    MissingKeyError
+        No key was given or found.
+    ConfigurationError
+        The arguments contradict each other.
+    """
+    if endpoint is not None and base_url is not None:
+        raise ConfigurationError("Give either an endpoint or base_url=, not both.")
+    target = base_url if endpoint is None else endpoint
+    if not isinstance(target, str) and target is not None:
+        found = target if isinstance(target, Endpoint) else getattr(target, "endpoint", None)
+        if not isinstance(found, Endpoint):
+            raise ConfigurationError(
+                f"{type(target).__name__} is not an endpoint; give an rtnb.Peer, an rtnb.Endpoint "
+                "or a base URL."
+            )
+        return found if api_key is None else _with_key(found, api_key)
+    if target is not None and is_loopback(target) and api_key is None:
+        return Endpoint.for_peer(target)  # the user's key is not for whatever listens here
+    key = api_key or os.environ.get(_KEY_NAME) or colab_secret(_KEY_NAME)
+    if key is None and needs_key:
+        raise MissingKeyError(
+            f"No API key: give api_key=, or set {_KEY_NAME} in the environment or in Colab's "
+            "secrets; or call rtnb.Peer(), a realtime server on this machine that needs none."
+        )
+    return Endpoint.openai(key) if target is None else Endpoint.openai(key, base_url=target)
+
+
+def _with_key(endpoint: Endpoint, api_key: str) -> Endpoint:
+    from dataclasses import replace
+
+    from rtnb._masking import Secret
+
+    return replace(endpoint, key=Secret(api_key))
+
+
+def signal(
+    endpoint: Endpoint,
+    offer: Callable[[], str],
+    key: EphemeralKey | None,
+    session: Json,
+    times: dict[str, float],
+) -> Any:
+    """Mint a key where one is needed, wait for the offer, and exchange it; note the times."""
+    began = time.monotonic()
+    model, wanted = session.get("model"), session
+    if key is None and endpoint.exchange_form == "raw":
+        key = endpoint.mint(model=model, session=wanted)
+        times["mint"] = time.monotonic() - began
+    text = offer()
+    began = time.monotonic()
+    voice = session.get("audio", {}).get("output", {}).get("voice")
+    answer = endpoint.exchange(text, key, model=model, voice=voice, session=wanted)
+    times["sdp"] = time.monotonic() - began
+    return answer
+
+
+def phases(reached: dict[str, float], http: dict[str, float]) -> dict[str, float]:
+    """Return how long each phase took, in seconds.
+
+    Parameters
+    ----------
+    reached
+        When each phase of the connection was reached, on the call's clock.
+    http
+        How long minting and exchanging took.
+    """
+    out = dict(http)
+    steps = [("answer", "ice"), ("ice", "dtls"), ("dtls", "channel")]
+    for before, name in steps:
+        if before in reached and name in reached:
+            out[name] = max(reached[name] - reached[before], 0.0)
+    for name in ("configured", "channel"):
+        if name in reached:
+            out["total"] = reached[name]
+            break
+    return {name: round(value, 4) for name, value in out.items()}
+
+
+def closed_error(closed: m.Closed, endpoint: Endpoint) -> RtnbError:
+    """Return the error that a `Closed` of this kind stands for."""
+    where = endpoint.base_url
+    match closed.kind:
+        case "udp_blocked":
+            return UdpBlockedError(
+                f"No UDP packet came through to {where} within 10 s of its answer; this network "
+                "seems to block UDP. Try another network, or work against rtnb.Peer."
+            )
+        case "channel_timeout":
+            return ChannelTimeoutError(
+                f"Packets reach {where}, but its data channel never opened; try again, and check "
+                "that the server speaks the realtime API over WebRTC."
+            )
+        case "process_died":
+            return MediaProcessError(closed.reason)
+        case "bad_answer":
+            return AnswerError(f"{where}: {mask(closed.reason)}")
+        case "closed":
+            return CallClosedError(f"The call is over: {closed.reason}.")
+        case "peer_gone":
+            return CallClosedError(f"The call is over; {where} is gone. {closed.reason}")
+        case _:
+            return CallError(f"The call to {where} failed: {mask(closed.reason)}")
+
+
+def write_run_info(folder: Path, endpoint: Endpoint, session: Json, call: str) -> None:
+    """Write run.json: what the run was made with, without secrets."""
+    info = {
+        "format": 1,
+        "call": call,
+        "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "endpoint": endpoint.base_url,
+        "dialect": endpoint.dialect_name,
+        "session": session,
+        "clock": {"zero": "connect()", "unit": "s", "sample_rate": 48000, "unix": time.time()},
+        "versions": _versions(["rtnb", "aiortc", "aioice", "av", "numpy"]),
+    }
+    text = mask(json.dumps(info, indent=1, ensure_ascii=False, default=str))
+    (folder / RUN).write_text(text + "\n", encoding="utf-8")
+
+
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    out = {"python": platform.python_version()}
+    for name in names:
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            out[name] = "not installed"
+    return out
