@@ -10,12 +10,12 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rtnb.dialects import GA, Dialect, Json
 from rtnb.events import Event
+from rtnb.responsebook import ResponseBook
 from rtnb.turnover import Sound, final_status
-from rtnb.turnstate import ResponseState, Status, ToolCall, TurnState
+from rtnb.turnstate import Status, ToolCall, TurnState
 
 __all__ = ["Conversation", "Effect", "RunTool", "Send", "TurnOver"]
 
@@ -71,7 +71,7 @@ class Conversation:
         self.refused: dict[str, Event] = {}
         self._dialect = dialect
         self._ids = itertools.count(1)
-        self._responses: dict[str, tuple[TurnState | None, ResponseState]] = {}
+        self._responses = ResponseBook(self._answered_turn)
         self._items: dict[str, TurnState] = {}
         self._sent_ids: dict[str, TurnState | None] = {}
         self._updates: deque[str] = deque()
@@ -79,7 +79,6 @@ class Conversation:
         self._queue: deque[tuple[TurnState, Json]] = deque()  # response.create waiting
         self._manual_commits = 0
         self._owner: TurnState | None = None
-        self._active: set[str] = set()
         self._sound = Sound()
         self._handlers = _handlers(self)
 
@@ -126,15 +125,12 @@ class Conversation:
     @property
     def speaking(self) -> bool:
         """Whether a response is being made or heard."""
-        return bool(self._active) or any(
-            r.audio_started is not None and r.audio_ended is None
-            for _, r in self._responses.values()
-        )
+        return bool(self._responses.active) or self._responses.sounding
 
     def interrupt(self) -> list[Effect]:
         """Stop what is being said: cancel the active response, clear the output audio buffer."""
         effects: list[Effect] = []
-        if self._active:
+        if self._responses.active:
             effects.append(self._send({"type": "response.cancel"}, None))
         effects.append(self._send({"type": "output_audio_buffer.clear"}, None))
         return effects
@@ -167,7 +163,7 @@ class Conversation:
         return Send(identified)
 
     def _next_request(self) -> list[Effect]:
-        if not self._queue or self._active or self._requests:
+        if not self._queue or self._responses.active or self._requests:
             return []
         turn, response = self._queue.popleft()
         event: Json = {"type": "response.create"}
@@ -332,17 +328,6 @@ class Conversation:
             turn.transcripts[item] = str(data.get("transcript") or "")
         return []
 
-    def _on_response_created(self, data: Json, event: Event) -> list[Effect]:
-        described = data.get("response") or {}
-        turn = self._answered_turn()
-        response = ResponseState(str(described.get("id")), event.time)
-        self._responses[response.id] = (turn, response)
-        self._active.add(response.id)
-        if turn is not None:
-            turn.responses.append(response)
-            turn.touched = event.time
-        return []
-
     def _answered_turn(self) -> TurnState | None:
         """Return the turn a new response belongs to: who asked first, else who was heard last."""
         if self._requests:
@@ -354,66 +339,10 @@ class Conversation:
             owner.awaiting = max(owner.awaiting - 1, 0)
         return owner
 
-    def _response(self, data: Json, event: Event) -> tuple[TurnState | None, ResponseState]:
-        """Return a response by id; a filtering server may never have announced it."""
-        key = str(data.get("response_id"))
-        if key not in self._responses:
-            self._on_response_created({"response": {"id": key}}, event)
-            self._active.discard(key)
-        turn, response = self._responses[key]
-        if turn is not None:
-            turn.touched = event.time
-        return turn, response
-
-    def _on_content_part(self, data: Json, event: Event) -> list[Effect]:
-        _, response = self._response(data, event)
-        if (data.get("part") or {}).get("type") in ("audio", "output_audio"):
-            response.audio_expected = True
-        return []
-
-    def _on_transcript(self, data: Json, event: Event) -> list[Effect]:
-        _, response = self._response(data, event)
-        key = (str(data.get("item_id")), int(data.get("content_index") or 0))
-        if "audio" in event.type:
-            response.audio_expected = True
-        if event.type.endswith(".delta"):
-            response.parts[key] = response.parts.get(key, "") + str(data.get("delta") or "")
-        else:
-            response.parts[key] = str(data.get("transcript", data.get("text")) or "")
-        return []
-
-    def _on_audio_started(self, data: Json, event: Event) -> list[Effect]:
-        _, response = self._response(data, event)
-        response.audio_expected = True
-        response.audio_started = event.time
-        return []
-
-    def _on_audio_ended(self, data: Json, event: Event) -> list[Effect]:
-        _, response = self._response(data, event)
-        response.audio_ended = event.time
-        response.cut = event.type.endswith(".cleared")
-        return []
-
-    def _on_truncated(self, data: Json, event: Event) -> list[Effect]:
-        item = str(data.get("item_id"))
-        for _, response in self._responses.values():
-            if any(key[0] == item for key in response.parts):
-                response.truncated = float(data.get("audio_end_ms") or 0) / 1000
-        return []
-
     def _on_response_done(self, data: Json, event: Event) -> list[Effect]:
-        described = data.get("response") or {}
-        turn, response = self._response({"response_id": described.get("id")}, event)
-        self._active.discard(response.id)
-        response.status = str(described.get("status") or "completed")
-        response.done = event.time
-        response.usage = described.get("usage")
-        details = described.get("status_details") or {}
-        failure = details.get("error") or {}
-        response.error = failure.get("message") or failure.get("code") or details.get("reason")
-        effects: list[Effect] = []
-        if turn is not None:
-            effects += self._tool_calls(turn, described.get("output") or [], event.time)
+        turn = self._responses.done(data, event)
+        items = (data.get("response") or {}).get("output") or []
+        effects = [] if turn is None else self._tool_calls(turn, items, event.time)
         return [*effects, *self._next_request()]
 
     def _tool_calls(self, turn: TurnState, items: list[Json], time: float) -> list[Effect]:
@@ -456,8 +385,9 @@ _Handler = Callable[[Json, Event], list[Effect]]
 
 def _handlers(c: Conversation) -> dict[str, _Handler]:
     """Return the table from GA event type to what is done with it."""
+    book = c._responses
     spoken = "conversation.item.input_audio_transcription"
-    table: dict[str, Any] = {
+    table: dict[str, _Handler] = {
         "session.created": c._on_session,
         "session.updated": c._on_session,
         "error": c._on_error,
@@ -467,16 +397,26 @@ def _handlers(c: Conversation) -> dict[str, _Handler]:
         f"{spoken}.delta": c._on_transcription,
         f"{spoken}.completed": c._on_transcription,
         f"{spoken}.failed": c._on_transcription,
-        "response.created": c._on_response_created,
-        "response.content_part.added": c._on_content_part,
-        "response.output_audio_transcript.delta": c._on_transcript,
-        "response.output_audio_transcript.done": c._on_transcript,
-        "response.output_text.delta": c._on_transcript,
-        "response.output_text.done": c._on_transcript,
         "response.done": c._on_response_done,
-        "output_audio_buffer.started": c._on_audio_started,
-        "output_audio_buffer.stopped": c._on_audio_ended,
-        "output_audio_buffer.cleared": c._on_audio_ended,
-        "conversation.item.truncated": c._on_truncated,
     }
-    return table
+    noted: dict[str, Callable[[Json, Event], None]] = {
+        "response.created": book.created,
+        "response.content_part.added": book.content_part,
+        "response.output_audio_transcript.delta": book.transcript,
+        "response.output_audio_transcript.done": book.transcript,
+        "response.output_text.delta": book.transcript,
+        "response.output_text.done": book.transcript,
+        "output_audio_buffer.started": book.audio_started,
+        "output_audio_buffer.stopped": book.audio_ended,
+        "output_audio_buffer.cleared": book.audio_ended,
+        "conversation.item.truncated": book.truncated,
+    }
+    return table | {kind: _only_noted(note) for kind, note in noted.items()}
+
+
+def _only_noted(note: Callable[[Json, Event], None]) -> _Handler:
+    def handle(data: Json, event: Event) -> list[Effect]:
+        note(data, event)
+        return []
+
+    return handle
