@@ -149,22 +149,30 @@ async def calling(
     session: Json | None = None,
     path: str = "realtime/calls",
     codec: str = "audio/opus",
-    connected: bool = True,
+    rewrite: tuple[str, str] = ("", ""),
 ) -> AsyncIterator[Caller]:
-    """Place a call as the API describes it: mint a key, post the offer, take the answer."""
+    """Place a call as the API describes it: mint a key, post the offer, take the answer.
+
+    `rewrite` changes a text in the offer's candidates on its way.
+    """
     key = await mint(url, {"type": "realtime", **(session or {})})
     caller = Caller(encoded=codec == "audio/opus")
     try:
         known = RTCRtpSender.getCapabilities("audio").codecs
         chosen = [c for c in known if c.mimeType.lower() == codec.lower()]
         caller.pc.getTransceivers()[0].setCodecPreferences(chosen)
-        status, headers, text = await exchange(url, await caller.offer(), key=key, path=path)
+        offer = _rewritten(await caller.offer(), *rewrite)
+        status, headers, text = await exchange(url, offer, key=key, path=path)
         assert status == 201, text
         caller.location = headers.get("Location")
         await caller.accept(text)
-        if connected:
-            await caller.until("session.created")
+        await caller.until("session.created")
         yield caller
     finally:
         async with asyncio.timeout(5):
             await caller.pc.close()
+
+
+def _rewritten(offer: str, old: str, new: str) -> str:
+    lines = offer.splitlines(keepends=True)
+    return "".join(x.replace(old, new) if old and "candidate:" in x else x for x in lines)

@@ -220,7 +220,13 @@ class Call:
         if not isinstance(event, dict) or not isinstance(event.get("type"), str):
             self._run(self._conversation.unreadable())
             return
-        self._run(self._conversation.receive(self._dialect.event_from_wire(event)))
+        try:
+            commands = self._conversation.receive(self._dialect.event_from_wire(event))
+        except Exception:
+            # a mistake of ours must not look to the client as if its event had been lost
+            _log.exception("call %s: an event of type %s failed", self.id, event["type"])
+            commands = self._conversation.failed(event.get("event_id"))
+        self._run(commands)
 
     def _send(self, event: Json) -> None:
         if self._dialect.name == "beta" and event["type"] == "conversation.item.done":

@@ -123,6 +123,12 @@ class Conversation:
         self._refuse(problem, None)
         return self._out.take()
 
+    def failed(self, event_id: object) -> list[Command]:
+        """Say that an event was understood but could not be handled: a mistake of the peer."""
+        problem = Problem("The peer failed on this event; its log says why.", None, "server_error")
+        self._refuse(problem, event_id)
+        return self._out.take()
+
     def sound_started(self, response_id: str) -> list[Command]:
         """Take note that the first packet of a response's sound has left."""
         if response_id in self._sounds:

@@ -122,9 +122,9 @@ def changed(session: Json, change: object, *, spoken: bool = False, started: boo
     if "type" not in change:
         code = "missing_required_parameter"
         raise Problem("Missing required parameter: 'session.type'.", "session.type", code)
-    _check_fixed(session, change, spoken=spoken, started=started)
     change = {k: v for k, v in change.items() if k not in _READ_ONLY}
     _check(change, _SESSION, "session")
+    _check_fixed(session, change, spoken=spoken, started=started)
     change = _with_whole_turn_detection(session, change)
     out = merged(session, change)
     _replace_whole(out, change)
@@ -295,7 +295,7 @@ _SEMANTIC_FIELDS: Final[dict[str, Check | None]] = {
     "eagerness": _one_of("low", "medium", "high", "auto"),
     **_SWITCHES,
 }
-_FORMAT: Final = _object({"type": _one_of(*_FORMATS), "rate": _one_of(24000)})
+_FORMAT: Final = _object({"type": _one_of(*_FORMATS), "rate": _one_of(24000)}, optional=False)
 _TRANSCRIPTION_KEYS: Final = ("model", "language", "prompt", "delay", "keywords", "languages")
 _OUTPUT: Final[dict[str, Check | None]] = {
     "format": _FORMAT,
@@ -313,7 +313,10 @@ _SESSION: Final[dict[str, Check | None]] = {
     "model": _is_a(str),
     "instructions": _is_a(str),
     "output_modalities": _one_of(["audio"], ["text"]),
-    "audio": _object({"input": _object(_INPUT), "output": _object(_OUTPUT)}),
+    "audio": _object(
+        {"input": _object(_INPUT, optional=False), "output": _object(_OUTPUT, optional=False)},
+        optional=False,
+    ),
     "tools": _tools,
     "tool_choice": _tool_choice,
     "parallel_tool_calls": _is_a(bool),
