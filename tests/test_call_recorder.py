@@ -1,0 +1,178 @@
+"""`Recorder` beside aiortc's `MediaRecorder`, each on a real call between two bare aiortc ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiortc import RTCPeerConnection
+from aiortc.contrib.media import MediaRecorder
+from bare_calls import end_of, lag, one_way_call
+
+import rtnb
+from rtnb.media import aiortc_hooks
+
+DURATION = 10.0
+IN_FLIGHT = 0.3  # seconds for the last packets to arrive
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds of speech, which cannot be mistaken for itself at another time."""
+    speech = rtnb.Clip.silence(0, sample_rate=24_000)
+    for path in rtnb.samples():
+        speech = speech + rtnb.Clip.read(path)
+    clip = speech[:DURATION].resample(48_000)
+    return clip.write(tmp_path_factory.mktemp("reference") / "reference.wav")
+
+
+Make = Callable[[RTCPeerConnection, Any, Path], Any]
+
+
+def on_receiver(pc: RTCPeerConnection, track: Any, path: Path) -> rtnb.Recorder:
+    """Record packets of the track's receiver."""
+    recorder = rtnb.Recorder(path)
+    recorder.addTrack(aiortc_hooks.receiver_of(pc, track))
+    return recorder
+
+
+def on_track(pc: RTCPeerConnection, track: Any, path: Path) -> rtnb.Recorder:
+    """Record the frames that the track delivers."""
+    recorder = rtnb.Recorder(path)
+    recorder.addTrack(track)
+    return recorder
+
+
+def media_recorder(pc: RTCPeerConnection, track: Any, path: Path) -> MediaRecorder:
+    """Record with aiortc's own recorder."""
+    recorder = MediaRecorder(str(path))
+    recorder.addTrack(track)
+    return recorder
+
+
+async def _record(source: Path, target: Path, make: Make) -> Any:
+    track = rtnb.FileTrack(source, encoded=True)
+    made: list[Any] = []
+    starting: list[asyncio.Future[None]] = []
+
+    def begin(pc: RTCPeerConnection, remote: Any) -> None:
+        made.append(make(pc, remote, target))
+        starting.append(asyncio.ensure_future(made[0].start()))
+
+    async with one_way_call(track, begin):
+        await end_of(track)
+        await asyncio.sleep(IN_FLIGHT)
+        await made[0].stop()
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def recorded(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Record the reference three times, in three calls at once: name -> (recorder, samples)."""
+    folder = tmp_path_factory.mktemp("recorded")
+    makes: dict[str, Make] = {
+        "receiver": on_receiver,
+        "track": on_track,
+        "media_recorder": media_recorder,
+    }
+
+    async def all_three() -> list[Any]:
+        work = [_record(reference, folder / f"{n}.wav", m) for n, m in makes.items()]
+        return await asyncio.gather(*work)
+
+    recorders = asyncio.run(all_three())
+    return {
+        name: (one, rtnb.Clip.read(folder / f"{name}.wav").samples)
+        for name, one in zip(makes, recorders, strict=True)
+    }
+
+
+def test_a_receiver_gives_every_sample_with_the_tail(recorded: dict[str, Any]) -> None:
+    """Recorder on the receiver holds all 10 s and the 20 ms of Opus look-ahead behind them."""
+    _, samples = recorded["receiver"]
+    assert len(samples) == DURATION * 48_000 + 960
+
+
+def test_the_offset_is_constant_over_ten_seconds(recorded: dict[str, Any], reference: Path) -> None:
+    """The recording lags by Opus's constant look-ahead everywhere: no drift, no jump."""
+    _, samples = recorded["receiver"]
+    source = rtnb.Clip.read(reference).samples
+    loud = [at for at in range(4800, 460_000, 24_000) if np.abs(source[at : at + 9600]).max() > 0.1]
+    lags = [lag(source, samples, at) for at in loud]
+    half = len(lags) // 2
+    assert abs(np.mean(lags[:half]) - np.mean(lags[half:])) < 1.0
+    assert len(loud) > 10
+    assert max(lags) - min(lags) <= 4  # samples: as close as correlation with coded speech can tell
+    assert 300 <= min(lags) <= 315
+
+
+def test_the_very_last_word_is_in_the_recording(recorded: dict[str, Any], reference: Path) -> None:
+    """What was said in the last 200 ms is in the file at its place."""
+    _, samples = recorded["receiver"]
+    source = rtnb.Clip.read(reference).samples
+    assert 300 <= lag(source, samples, len(source) - 9600) <= 315
+
+
+def test_media_recorder_loses_its_tail(recorded: dict[str, Any]) -> None:
+    """aiortc's own recorder misses what its jitter buffer never gave up: four packets."""
+    _, samples = recorded["media_recorder"]
+    assert len(samples) <= DURATION * 48_000 + 960 - 4 * 960
+
+
+def test_a_track_loses_only_what_it_never_delivers(recorded: dict[str, Any]) -> None:
+    """Recorder on the track holds just what aiortc delivered, as MediaRecorder does."""
+    _, samples = recorded["track"]
+    _, plain = recorded["media_recorder"]
+    assert len(samples) >= len(plain)
+    assert recorded["track"][0].gaps == ()
+
+
+def test_a_recorder_says_whether_it_is_exact(recorded: dict[str, Any]) -> None:
+    """The repr of a Recorder on a track names what cannot be in its file."""
+    assert "every packet" in repr(recorded["receiver"][0])
+    assert "did not deliver (start, losses, tail)" in repr(recorded["track"][0])
+    assert (recorded["receiver"][0].exact, recorded["track"][0].exact) == (True, False)
+
+
+def test_a_lost_packet_is_a_gap_and_nothing_moves(reference: Path, tmp_path: Path) -> None:
+    """Each lost packet costs its own 20 ms: it is marked, and what follows stays in place."""
+    dropped: list[int] = []
+    source = rtnb.Clip.read(reference)[:3.0].write(tmp_path / "short.wav")
+
+    async def lossy_call() -> rtnb.Recorder:
+        track = rtnb.FileTrack(source, encoded=True)
+        recorders: list[rtnb.Recorder] = []
+
+        def begin(pc: RTCPeerConnection, remote: Any) -> None:
+            recorders.append(on_receiver(pc, remote, tmp_path / "lossy.wav"))
+            asyncio.ensure_future(recorders[0].start())
+
+        async with one_way_call(track, begin) as callee:
+            original = callee.getReceivers()[0]._handle_rtp_packet
+            count = 0
+
+            async def lossy(packet: Any, arrival_time_ms: int) -> None:
+                nonlocal count
+                count += 1
+                if count in (60, 90):
+                    dropped.append(packet.sequence_number)
+                    return
+                await original(packet, arrival_time_ms)
+
+            callee.getReceivers()[0]._handle_rtp_packet = lossy
+            await end_of(track)
+            await asyncio.sleep(IN_FLIGHT)
+            await recorders[0].stop()
+        return recorders[0]
+
+    recorder = asyncio.run(lossy_call())
+    samples = rtnb.Clip.read(tmp_path / "lossy.wav").samples
+    assert len(dropped) == 2
+    assert len(samples) == 3 * 48_000 + 960
+    assert [round(end - start, 6) for start, end in recorder.gaps] == [0.02, 0.02]
+    plain = rtnb.Clip.read(source).samples
+    assert 300 <= lag(plain, samples, 110_000) <= 315

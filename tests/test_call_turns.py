@@ -1,0 +1,317 @@
+"""Turns of a real call to the peer: real SDP, ICE, SRTP, Opus and data channel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import rtnb
+from rtnb.errors import CallClosedError, ConfigurationError, ServiceError, TurnTimeout
+
+ANSWER = "The capital of France is Paris."
+
+
+@pytest.fixture(scope="module")
+def spoken(session: rtnb.Session) -> rtnb.Turn:
+    """One spoken question with its spoken answer."""
+    return session.ask(rtnb.sample("capital_of_france"))
+
+
+def test_a_recorded_prompt_gets_a_spoken_answer(spoken: rtnb.Turn) -> None:
+    """The reply is audible speech with its transcript."""
+    assert (spoken.status, spoken.transcript) == ("completed", ANSWER)
+    assert 1.5 < spoken.reply.duration < 2.2
+    assert spoken.reply.level > -30
+
+
+def test_the_reply_is_the_very_clip_the_peer_spoke(spoken: rtnb.Turn) -> None:
+    """Sample by sample, what was heard follows what the peer had to say."""
+    folder = Path(rtnb.__file__).parent / "peer" / "replies"
+    original = rtnb.Clip.read(folder / "capital_of_france.wav").resample(48_000).samples
+    heard = np.concatenate([spoken.reply.samples, np.zeros(48_000, np.float32)])
+    products = np.correlate(heard, original[9600:48_000], "valid")
+    best = int(np.argmax(products))
+    part = heard[best : best + 38_400]
+    assert np.corrcoef(part, original[9600:48_000])[0, 1] > 0.95
+
+
+def test_first_audio_is_counted_from_the_end_of_speech(spoken: rtnb.Turn) -> None:
+    """Latency is the gap between both sides of the recording itself."""
+    latency = spoken.latency
+    assert latency.first_audio == pytest.approx(latency.first_audible - latency.speech_end)
+    assert 0.3 < latency.first_audio < 1.5
+
+
+def test_the_prompt_transcript_is_what_was_said(spoken: rtnb.Turn) -> None:
+    """With transcription on, the service's words of the prompt are on the turn."""
+    assert spoken.prompt_transcript == "What is the capital of France?"
+
+
+def test_usage_adds_up(spoken: rtnb.Turn) -> None:
+    """Tokens in and out make the total."""
+    usage = spoken.usage
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] > 0
+
+
+def test_a_text_is_answered_aloud(session: rtnb.Session) -> None:
+    """A str is sent as text, and the latency counts from response.create."""
+    turn = session.ask("What is the capital of France?")
+    assert (turn.status, turn.transcript, turn.prompt) == (
+        "completed",
+        ANSWER,
+        "What is the capital of France?",
+    )
+    assert 0 < turn.latency.first_audio < 1.0
+
+
+def test_a_path_is_played(session: rtnb.Session) -> None:
+    """A pathlib.Path is audio."""
+    path = next(p for p in rtnb.samples() if p.stem == "greeting")
+    assert session.ask(path).name == "greeting"
+
+
+def test_send_returns_at_once_and_the_turn_can_be_awaited(session: rtnb.Session) -> None:
+    """send gives an in-progress turn; await gives it back when it is over."""
+
+    async def say() -> rtnb.Turn:
+        turn = session.send("How much is seven times eight?")
+        assert turn.status == "in_progress"
+        return await turn
+
+    assert asyncio.run(say()).status == "completed"
+
+
+def test_a_wait_that_runs_out_says_what_was_awaited(session: rtnb.Session) -> None:
+    """TurnTimeout names the last event; the turn goes on to its end."""
+    turn = session.send("What is the capital of France?")
+    with pytest.raises(TurnTimeout, match=r"the reply did not come within 0 s; the last event"):
+        turn.wait(0)
+    assert turn.wait(20).status == "completed"
+
+
+def test_a_tool_is_called_and_its_result_goes_back(peer: rtnb.Peer) -> None:
+    """The function runs with the model's arguments; then comes the spoken answer."""
+    with rtnb.connect(peer) as session:
+
+        @session.tool
+        def weather(city: str) -> str:
+            """Current weather in a city."""
+            return f"18 °C and sunny in {city}"
+
+        turn = session.ask(rtnb.sample("weather_in_paris"))
+    (call,) = turn.tool_calls
+    assert (call.name, json.loads(call.arguments)) == ("weather", {"city": "Paris"})
+    assert call.output == "18 °C and sunny in Paris"
+    assert turn.transcript == "I looked up the weather in Paris for you."
+
+
+def test_what_a_tool_raises_goes_back_to_the_model(peer: rtnb.Peer) -> None:
+    """An exception becomes an error result, on the wire and in the turn."""
+    with rtnb.connect(peer) as session:
+
+        @session.tool
+        def weather(city: str) -> str:
+            """Current weather in a city."""
+            raise LookupError("no station")
+
+        turn = session.ask(rtnb.sample("weather_in_paris"))
+        (sent,) = [
+            e
+            for e in session.events.select("conversation.item.create", direction="sent")
+            if e.data["item"]["type"] == "function_call_output"
+        ]
+    assert turn.tool_calls[0].error == "LookupError: no station"
+    assert json.loads(sent.data["item"]["output"]) == {"error": "LookupError: no station"}
+
+
+def test_push_to_talk_commits_after_the_last_sample(session: rtnb.Session) -> None:
+    """Turn detection is off within the block; the commit leaves 200 ms after the clip."""
+    before = len(session.events)
+    with session.push_to_talk() as turn:
+        turn.play(rtnb.sample("seven_times_eight"))
+    turn.wait(20)
+    commit = session.events[before:].select("input_audio_buffer.commit").last
+    assert turn.transcript == "Seven times eight is fifty-six."
+    assert 0.18 <= commit.time - turn._state.play_ended <= 0.35
+
+
+def test_push_to_talk_restores_turn_detection(session: rtnb.Session) -> None:
+    """After the block the server detects turns by itself again."""
+    with session.push_to_talk() as turn:
+        turn.play(rtnb.sample("greeting"))
+    turn.wait(20)
+    assert session.ask(rtnb.sample("greeting")).status == "completed"
+
+
+def test_a_session_without_turn_detection_commits_by_itself(peer: rtnb.Peer) -> None:
+    """With turn_detection=None a sent clip is committed and answered all the same."""
+    with rtnb.connect(peer, turn_detection=None) as session:
+        turn = session.ask(rtnb.sample("largest_planet"))
+    assert turn.transcript == "The largest planet is Jupiter."
+
+
+def test_interrupt_cuts_the_sound(session: rtnb.Session) -> None:
+    """interrupt() ends the turn as cancelled, long before the story is over."""
+    turn = session.send(rtnb.sample("tell_me_a_story"))
+    turn.wait_for_audio(1.5)
+    session.interrupt()
+    assert turn.status == "cancelled"
+    assert 1.4 < turn.reply.duration < 4.0
+
+
+def test_speaking_over_a_reply_cancels_it(session: rtnb.Session) -> None:
+    """The next prompt interrupts: the first turn is cancelled, the second one answered."""
+    first = session.send(rtnb.sample("tell_me_a_story"))
+    first.wait_for_audio(0.5)
+    second = session.ask(rtnb.sample("capital_of_france"))
+    assert (first.status, second.status, second.transcript) == ("cancelled", "completed", ANSWER)
+
+
+def test_a_refused_update_says_why(session: rtnb.Session) -> None:
+    """The service's reason is in the exception, and the session goes on."""
+    with pytest.raises(ServiceError, match=r"The service refused session\.update"):
+        session.update({"audio": {"input": {"turn_detection": {"type": "telepathy"}}}})
+    assert session.state == "open"
+
+
+def test_a_str_that_names_an_audio_file_is_refused(session: rtnb.Session) -> None:
+    """Text that looks like a path is not sent as text."""
+    with pytest.raises(ConfigurationError, match="names an audio file"):
+        session.send("samples/capital_of_france.wav")
+
+
+def test_phases_and_descriptions_are_kept(session: rtnb.Session) -> None:
+    """Every phase has its seconds; offer and answer show no ICE password."""
+    assert {"mint", "sdp", "ice", "dtls", "channel", "total"} <= set(session.phases)
+    assert [title for title, _ in session.answer.sections] == ["session", "audio", "application"]
+    assert "a=ice-pwd:•••" in session.offer.text
+
+
+def test_only_loopback_is_offered(session: rtnb.Session) -> None:
+    """A call to a peer on this machine names no other address."""
+    lines = [x for x in session.offer.text.splitlines() if x.startswith("a=candidate")]
+    assert lines
+    assert {line.split()[4] for line in lines} == {"127.0.0.1"}
+
+
+def test_stats_count_packets(session: rtnb.Session) -> None:
+    """Counters of both directions, and no fallback in use."""
+    stats = session.stats()
+    assert stats["packets_received"] > 100
+    assert stats["packets_sent"] > 100
+    assert (stats["packets_lost"], stats["fallbacks"]) == (0, [])
+
+
+def test_a_closed_session_says_so(peer: rtnb.Peer) -> None:
+    """close() is idempotent; what is asked afterwards fails with the reason."""
+    session = rtnb.connect(peer)
+    session.close()
+    session.close()
+    assert session not in rtnb.sessions()
+    with pytest.raises(CallClosedError, match="closed by the user"):
+        session.ask("Anybody there?")
+
+
+def test_max_duration_ends_a_forgotten_call(peer: rtnb.Peer) -> None:
+    """A call that is older than max_duration closes itself and says why."""
+    session = rtnb.connect(peer, max_duration=1.0)
+    with session.changed:
+        assert session.changed.wait_for(lambda: session._closed is not None, 10)
+    with pytest.raises(CallClosedError, match="max_duration of 1 s reached"):
+        session.ask("Anybody there?")
+
+
+def test_the_peer_going_away_is_said_plainly() -> None:
+    """When the other side ends, the waiting turn says that it is gone."""
+    with rtnb.Peer() as own, rtnb.connect(own) as session:
+        turn = session.send(rtnb.sample("tell_me_a_story"))
+        turn.wait_for_audio(0.3)
+        own.close()
+        with pytest.raises(CallClosedError, match="is gone"):
+            turn.wait(30)
+        assert turn.status == "incomplete"
+
+
+def test_the_run_on_disk_says_the_same(peer: rtnb.Peer, tmp_path: Path) -> None:
+    """A run opened again has the same turns, clips and figures as the live session."""
+    with rtnb.connect(peer, record_to=tmp_path / "run") as session:
+        session.ask(rtnb.sample("capital_of_france"))
+        session.ask("What is the capital of France?")
+    run = rtnb.open_run(tmp_path / "run")
+    for live, saved in zip(session.turns, run.turns, strict=True):
+        assert (live.status, live.transcript, live.latency) == (
+            saved.status,
+            saved.transcript,
+            saved.latency,
+        )
+        assert live.reply == saved.reply
+    assert run.complete
+
+
+def test_audio_wav_has_prompt_left_and_reply_right(peer: rtnb.Peer, tmp_path: Path) -> None:
+    """Left is what we sent, right what we heard, on one axis; the turn's clips are cut beside it."""
+    with rtnb.connect(peer, record_to=tmp_path / "run") as session:
+        turn = session.ask(rtnb.sample("capital_of_france"))
+    samples, rate = soundfile.read(tmp_path / "run" / "audio.wav")
+    left, right = samples[:, 0], samples[:, 1]
+    spoken = int(turn.latency.speech_end * rate)
+    heard = int(turn.latency.first_audible * rate)
+    assert (rate, samples.shape[1]) == (48_000, 2)
+    assert np.abs(left[:spoken]).max() > 0.5
+    assert np.abs(right[:heard]).max() < 0.01
+    assert np.abs(right[heard : heard + rate]).max() > 0.3
+    assert {p.name for p in (tmp_path / "run" / "turns").iterdir()} == {
+        "001-prompt.wav",
+        "001-reply.wav",
+    }
+
+
+def test_save_copies_a_live_run(session: rtnb.Session, spoken: rtnb.Turn, tmp_path: Path) -> None:
+    """save() copies what is written so far, and the copy opens."""
+    folder = session.save(tmp_path / "copy")
+    assert rtnb.open_run(folder).turns[0].transcript == spoken.transcript
+    assert session.folder in rtnb.recent_runs()
+
+
+def test_the_beta_dialect_is_spoken(peer: rtnb.Peer) -> None:
+    """The same turn over the beta routes: names are normalised, raw events kept."""
+    endpoint = rtnb.Endpoint.beta(peer.url, "any-key-will-do")
+    with rtnb.connect(endpoint, voice="verse") as session:
+        turn = session.ask(rtnb.sample("capital_of_france"))
+    assert (turn.status, turn.transcript) == ("completed", ANSWER)
+    delta = session.events.select("response.output_audio_transcript.delta").first
+    assert delta.data["type"] == "response.audio_transcript.delta"
+
+
+def test_multipart_needs_no_minting(peer: rtnb.Peer) -> None:
+    """Offer and session go together with the standard key."""
+    endpoint = rtnb.Endpoint.openai("any-key-will-do", base_url=peer.url, multipart=True)
+    with rtnb.connect(endpoint, voice="ash") as session:
+        assert "mint" not in session.phases
+        assert session.voice == "ash"
+
+
+def test_an_ephemeral_key_is_enough(peer: rtnb.Peer) -> None:
+    """A key minted by hand starts the call; the configuration is sent on the channel."""
+    key = peer.endpoint.mint(voice="cedar")
+    with rtnb.connect(peer, ephemeral_key=key, instructions="Be brief.") as session:
+        assert session.voice == "cedar"
+        assert session._conversation.session["instructions"] == "Be brief."
+
+
+def test_replay_returns_a_turn_for_each_voice_and_prompt(peer: rtnb.Peer, tmp_path: Path) -> None:
+    """Every prompt is a call of its own, in a folder of its own."""
+    prompts = [rtnb.sample("greeting"), "What is the capital of France?"]
+    turns = rtnb.replay(prompts, peer, voices=["marin", "ash"], out=tmp_path)
+    assert [turn.status for turn in turns] == ["completed"] * 4
+    assert [p.name for p in sorted(tmp_path.iterdir())] == [
+        "001-greeting-marin",
+        "002-prompt-marin",
+        "003-greeting-ash",
+        "004-prompt-ash",
+    ]
