@@ -70,7 +70,10 @@ class LoopThread:
 
 
 @contextlib.contextmanager
-def signalling(answer: Callable[[str], Awaitable[str]]) -> Iterator[str]:
+def signalling(
+    answer: Callable[[str], Awaitable[str]],
+    close: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> Iterator[str]:
     """Serve minting and SDP exchange on loopback, answering offers with `answer`; yield its URL."""
     far = LoopThread()
 
@@ -103,6 +106,8 @@ def signalling(answer: Callable[[str], Awaitable[str]]) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+        if close is not None:
+            far.run(close())
         far.close()
 
 
