@@ -132,7 +132,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     with Peer(host=arguments.host, port=arguments.port) as peer:
         sys.stdout.write(f"rtnb serves {peer.url}; connect with rtnb.connect({peer.url!r})\n")
         sys.stdout.flush()
-        peer.wait()
+        with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+            peer.wait()
     return 0
 
 

@@ -24,6 +24,7 @@ from rtnb.engine import Engine, call_id
 from rtnb.errors import CallClosedError, CallError, ConfigurationError, RtnbError, ServiceError
 from rtnb.events import Event, EventLog
 from rtnb.prompts import as_prompt, to_pcm
+from rtnb.recorded import Recorded
 from rtnb.registry import leave
 from rtnb.runaudio import RunAudio
 from rtnb.sdp import SdpView, max_message_size
@@ -40,7 +41,7 @@ _CLOSE: Final = 8.0  # seconds that close() may take
 _COMMIT_AFTER: Final = 0.2  # seconds from the last sample to input_audio_buffer.commit
 
 
-class LiveCall:
+class LiveCall(Recorded):
     """One call that goes on: its state, and the ways in and out of the media process.
 
     Parameters

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtnb import _html
 from rtnb.audio import Clip
@@ -16,18 +16,16 @@ from rtnb.conversation import Conversation
 from rtnb.dialects import DIALECTS, GA
 from rtnb.errors import ConfigurationError, RunError
 from rtnb.events import Event, EventLog
+from rtnb.recorded import Recorded
 from rtnb.runaudio import RunAudio
 from rtnb.runfiles import EVENTS, RUN, TURNS, runs_root
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 __all__ = ["Run", "copy_run", "cut_turn", "open_run", "recent_runs"]
 
 
-class Run:
+class Run(Recorded):
     """A recorded call: what was sent and heard, all events, and the turns.
 
     Parameters
@@ -63,16 +61,6 @@ class Run:
         self.turns = [Turn(state, self) for state in states]
 
     @property
-    def sent(self) -> Clip:
-        """Everything we sent, 48,000 Hz, from 0 of the call's clock."""
-        return self.audio.clip("sent")
-
-    @property
-    def heard(self) -> Clip:
-        """Everything we heard, 48,000 Hz, from 0 of the call's clock."""
-        return self.audio.clip("heard")
-
-    @property
     def duration(self) -> float:
         """Seconds of audio on disk."""
         return self.audio.duration
@@ -84,12 +72,6 @@ class Run:
     def when_over(self, turn: TurnState, callback: Callable[[], None]) -> None:
         """Call back at once: every turn of a run is over."""
         callback()
-
-    def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw both waveforms and the event lanes on one time axis; see `rtnb.plots.timeline`."""
-        from rtnb import plots
-
-        return plots.timeline(self, ax=ax, **kwargs)
 
     def __repr__(self) -> str:
         state = "" if self.complete else ", not closed in order"

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from rtnb import _html
 from rtnb import messages as m
@@ -22,9 +22,6 @@ from rtnb.prompts import as_prompt
 from rtnb.runs import copy_run
 from rtnb.tools import Tool
 from rtnb.turns import Turn
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 __all__ = ["Session"]
 
@@ -166,16 +163,6 @@ class Session(LiveCall):
                 return str(voice)
         return None
 
-    @property
-    def sent(self) -> Clip:
-        """Everything we sent so far, 48,000 Hz, from 0 of the call's clock."""
-        return self.audio.clip("sent")
-
-    @property
-    def heard(self) -> Clip:
-        """Everything we heard so far, 48,000 Hz, from 0 of the call's clock."""
-        return self.audio.clip("heard")
-
     def stats(self, *, timeout: float = 2.0) -> Json:
         """Return the call's counters: packets, losses, late packets, worst lag, fallbacks in use."""
         with self.changed:
@@ -189,12 +176,6 @@ class Session(LiveCall):
         """Copy the run to a folder of your own, and return it."""
         self._files.flush()
         return copy_run(self.folder, folder)
-
-    def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw both waveforms and the event lanes on one time axis; see `rtnb.plots.timeline`."""
-        from rtnb import plots
-
-        return plots.timeline(self, ax=ax, **kwargs)
 
     def __repr__(self) -> str:
         duration = self.audio.duration

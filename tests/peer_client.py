@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +18,6 @@ from rtnb.media import aiortc_hooks
 from rtnb.media.opus import Decoder, encode
 from rtnb.media.tracks import Playing, PromptTrack
 from rtnb.peer import library
-from rtnb.peer.handle import Peer
 
 KEY = "sk-test-0123456789abcdef"
 WITHIN = 15.0
@@ -44,19 +42,15 @@ def through_opus(samples: np.ndarray) -> np.ndarray:
     return np.concatenate([decoder.decode(p) for p in encode(samples.tobytes())])
 
 
-@functools.cache
-def shared_peer() -> Peer:
-    """Return the one peer process of this test run; it ends with it."""
-    return Peer()
-
-
 class Caller:
     """One call: `events` holds what came, `heard` the packets of audio as (time, samples)."""
 
-    def __init__(self, *, encoded: bool = True) -> None:
+    def __init__(self, *, encoded: bool = True, video: bool = False) -> None:
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.track = PromptTrack(encoded=encoded)
         self.sender = self.pc.addTrack(self.track)
+        if video:
+            self.pc.addTransceiver("video", direction="sendrecv")
         self.channel = self.pc.createDataChannel("oai-events")
         self.channel.on("message", self._arrived)
         self.events: list[Json] = []
@@ -79,17 +73,21 @@ class Caller:
             self.heard.append((packet.time, samples))
 
     async def offer(self) -> str:
+        """Return the offer, with 127.0.0.1 as its only address."""
         with aiortc_hooks.loopback_only():
             await self.pc.setLocalDescription(await self.pc.createOffer())
         return self.pc.localDescription.sdp
 
     async def accept(self, answer: str) -> None:
+        """Take the answer."""
         await self.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
     def send(self, type: str, **fields: Any) -> None:
+        """Send a client event."""
         self.channel.send(json.dumps({"type": type, **fields}))
 
     def play(self, clip: Clip) -> Playing:
+        """Speak a clip."""
         return self.track.play(clip)
 
     async def until(self, type: str) -> Json:
@@ -104,15 +102,19 @@ class Caller:
                 await self._news.wait()
 
     def time_of(self, event: Json) -> float:
+        """Return when an event came, in seconds of the loop."""
         return self.times[self.events.index(event)]
 
     def types(self) -> list[str]:
+        """Return the types of all events so far."""
         return [event["type"] for event in self.events]
 
     def audio(self) -> np.ndarray:
+        """Return all that was heard so far."""
         return np.concatenate([samples for _, samples in self.heard])
 
     def loud_times(self, above: int = 300) -> list[float]:
+        """Return when each packet came in which something is to be heard."""
         return [time for time, samples in self.heard if np.abs(samples.astype(int)).max() > above]
 
 
@@ -149,6 +151,7 @@ async def calling(
     session: Json | None = None,
     path: str = "realtime/calls",
     codec: str = "audio/opus",
+    video: bool = False,
     rewrite: tuple[str, str] = ("", ""),
 ) -> AsyncIterator[Caller]:
     """Place a call as the API describes it: mint a key, post the offer, take the answer.
@@ -156,7 +159,7 @@ async def calling(
     `rewrite` changes a text in the offer's candidates on its way.
     """
     key = await mint(url, {"type": "realtime", **(session or {})})
-    caller = Caller(encoded=codec == "audio/opus")
+    caller = Caller(encoded=codec == "audio/opus", video=video)
     try:
         known = RTCRtpSender.getCapabilities("audio").codecs
         chosen = [c for c in known if c.mimeType.lower() == codec.lower()]

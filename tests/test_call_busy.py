@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def test_nothing_is_late_or_lost_while_a_cell_computes(
     lateness = np.array([t - p / 48_000 for p, t in sent])
     lateness -= lateness.min()
     heard = [(n, t) for n, _, t in _packets(s.folder, "received") if began < t < ended]
-    steps = {(b - a) % 65536 for (a, _), (b, _) in zip(heard, heard[1:], strict=False)}
+    steps = {(b - a) % 65536 for (a, _), (b, _) in itertools.pairwise(heard)}
     assert over._state.play_started is not None
     assert ended - began >= BUSY
     assert len(sent) == pytest.approx((ended - began) * 50, abs=10)

@@ -146,10 +146,11 @@ def test_a_lost_packet_is_a_gap_and_nothing_moves(reference: Path, tmp_path: Pat
     async def lossy_call() -> rtnb.Recorder:
         track = rtnb.FileTrack(source, encoded=True)
         recorders: list[rtnb.Recorder] = []
+        starting: list[asyncio.Future[None]] = []
 
         def begin(pc: RTCPeerConnection, remote: Any) -> None:
             recorders.append(on_receiver(pc, remote, tmp_path / "lossy.wav"))
-            asyncio.ensure_future(recorders[0].start())
+            starting.append(asyncio.ensure_future(recorders[0].start()))
 
         async with one_way_call(track, begin) as callee:
             original = callee.getReceivers()[0]._handle_rtp_packet

@@ -52,12 +52,14 @@ class Stage:
         return self.reply
 
     def take(self, commands):
+        """Sort commands into events and others, and return the types of the events."""
         new = [c for c in commands if isinstance(c, dict)]
         self.events += new
         self.commands += [c for c in commands if not isinstance(c, dict)]
         return [event["type"] for event in new]
 
     def send(self, type, **fields):
+        """Send a client event."""
         return self.take(self.conversation.receive({"type": type, "event_id": "mine", **fields}))
 
     def wait(self, seconds):
@@ -70,6 +72,7 @@ class Stage:
         return types
 
     def text(self, text="Hello?"):
+        """Say something in text."""
         content = [{"type": "input_text", "text": text}]
         return self.send(
             "conversation.item.create",
@@ -77,20 +80,24 @@ class Stage:
         )
 
     def turn_detection(self, setting):
+        """Change the turn detection."""
         audio = {"input": {"turn_detection": setting}}
         return self.send("session.update", session={"type": "realtime", "audio": audio})
 
     def hear(self, samples):
+        """Hear samples, 20 ms at a time."""
         types = []
         for start in range(0, len(samples), 960):
             types += self.take(self.conversation.hear(samples[start : start + 960]))
         return types
 
     def error(self):
+        """Return the error that came last."""
         assert self.events[-1]["type"] == "error"
         return self.events[-1]["error"]
 
     def last(self, type):
+        """Return the last event of a type."""
         return next(e for e in reversed(self.events) if e["type"] == type)
 
 
@@ -349,6 +356,19 @@ def test_a_cancelled_response_is_heard_as_far_as_it_was_generated():
     assert 6 < stop.samples / 48_000 < 12
 
 
+def test_a_response_ends_where_its_tokens_do(stage):
+    """max_output_tokens: incomplete with the reason, in words and in sound."""
+    stage.text()
+    stage.send("response.create", response={"max_output_tokens": 12})
+    stage.wait(1)
+    response = stage.last("response.done")["response"]
+    assert response["status"] == "incomplete"
+    assert response["status_details"]["reason"] == "max_output_tokens"
+    assert response["usage"]["output_tokens"] <= 12
+    assert response["output"][0]["content"][0]["transcript"] == "Well, "
+    assert isinstance(stage.commands[-1], StopAfter)
+
+
 def test_cancelling_nothing_is_an_error(stage):
     """The error has its own code, so that a client can ignore it."""
     stage.send("response.cancel")
@@ -368,7 +388,7 @@ def test_a_second_response_is_refused_while_one_is_active():
 
 
 def test_a_response_outside_the_conversation_may_run_beside():
-    """conversation "none": allowed at any time, and its item is not added."""
+    """Conversation "none": allowed at any time, and its item is not added."""
     stage = speaking(LONG, 1.0)
     options = {"conversation": "none", "output_modalities": ["text"], "metadata": {"tag": "a"}}
     types = stage.send("response.create", response=options)
@@ -413,6 +433,17 @@ def test_unknown_audio_is_not_transcribed(stage, spoken):
         ({"type": "conversation.item.retrieve", "item_id": "x"}, "invalid_value", "item_id"),
         ({"type": "conversation.item.delete", "item_id": "x"}, "invalid_value", "item_id"),
         ({"type": "conversation.item.create"}, "missing_required_parameter", "item"),
+        ({"type": "conversation.item.create", "item": {"type": []}}, "invalid_value", "item.type"),
+        (
+            {"type": "conversation.item.create", "item": {"type": "message", "role": {}}},
+            "invalid_value",
+            "item.role",
+        ),
+        (
+            {"type": "conversation.item.create", "item": {"type": "message", "id": 7}},
+            "invalid_type",
+            "item.id",
+        ),
         ({"type": "input_audio_buffer.append", "audio": ""}, "invalid_value", "type"),
         ({"type": "response.create", "response": {"voice": "x"}}, "unknown_parameter", None),
         ({"type": "session.update", "session": {}}, "missing_required_parameter", "session.type"),

@@ -37,7 +37,7 @@ def test_another_kind_of_turn_detection_brings_its_own_defaults():
 
 
 def test_null_and_empty_values_clear():
-    """null turns detection off, [] and "" clear tools and instructions."""
+    """Null turns detection off, [] and "" clear tools and instructions."""
     after = change(audio={"input": {"turn_detection": None}}, instructions="", tools=[])
     assert after["audio"]["input"]["turn_detection"] is None and after["instructions"] == ""
 
@@ -96,7 +96,7 @@ def test_what_is_refused(fields, param, code):
 )
 def test_turn_detection_is_checked(turn):
     """Values outside the reference's limits, and keys of the other kind."""
-    with pytest.raises(Problem, match="turn_detection|Invalid value"):
+    with pytest.raises(Problem, match=r"turn_detection|Invalid value"):
         change(audio={"input": {"turn_detection": turn}})
 
 

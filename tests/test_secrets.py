@@ -114,7 +114,8 @@ def test_the_media_process_has_no_key(locked_peer: rtnb.Peer, monkeypatch: Any) 
 
 def test_a_secret_in_an_event_is_masked_before_it_is_kept() -> None:
     """An MCP authorization or an echoed key does not get into the log."""
-    text = '{"type":"session.updated","session":{"tools":[{"authorization":"abc123"}],"k":"ek_1234567"}}'
+    tools = '[{"authorization":"abc123"}]'
+    text = f'{{"type":"session.updated","session":{{"tools":{tools},"k":"ek_1234567"}}}}'
     event = rtnb.Event(text, time=0.0, direction="received")
     assert "abc123" not in event.text
     assert "ek_" not in event.text

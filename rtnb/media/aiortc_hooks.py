@@ -25,7 +25,6 @@ __all__ = [
     "loopback_only",
     "missing",
     "receiver_of",
-    "send_impaired",
     "tap_receiver",
     "watch_sender",
 ]
@@ -152,31 +151,6 @@ def watch_sender(sender: RTCRtpSender, on_sent: Callable[[RtpDeparture], None]) 
             on_sent(RtpDeparture(header[0], header[1], len(data), time.monotonic()))
 
     transport._send_rtp = watched  # type: ignore[method-assign]
-    return True
-
-
-def send_impaired(sender: RTCRtpSender, drop: Callable[[int], bool]) -> bool:
-    """Lose chosen packets of a sender on the way out, for tests of what loss does.
-
-    Parameters
-    ----------
-    sender
-        Whose packets.
-    drop
-        From the RTP sequence number to whether the packet is lost.
-    """
-    if "send" in missing():
-        return False
-    transport = sender.transport
-    send: Callable[[bytes], Awaitable[None]] = transport._send_rtp
-    ssrc = sender._ssrc
-
-    async def lossy(data: bytes) -> None:
-        header = _rtp_header(data, ssrc)
-        if header is None or not drop(header[0]):
-            await send(data)
-
-    transport._send_rtp = lossy  # type: ignore[method-assign]
     return True
 
 

@@ -117,11 +117,11 @@ class Call:
         """Send audio: pre-encoded where both sides have Opus, and then nothing but Opus."""
         self._track = PromptTrack(encoded=encoded, on_block=lambda _pts, _pcm: self._block_left())
         sender = self._pc.addTrack(self._track)
-        if not encoded:
-            return
         known = RTCRtpSender.getCapabilities("audio").codecs
         for transceiver in self._pc.getTransceivers():
-            if transceiver.sender is sender:
+            if transceiver.sender is not sender:
+                transceiver.direction = "inactive"  # nobody here looks at video
+            elif encoded:
                 only_opus = [c for c in known if c.mimeType.lower() == "audio/opus"]
                 transceiver.setCodecPreferences(only_opus)
 
@@ -316,10 +316,12 @@ class Call:
 def _without_foreign_candidates(offer: str) -> str:
     """Keep only loopback candidates: no packet leaves this machine, and no name is looked up.
 
-    A caller that offers others only (browsers: ``.local`` names) is found by its first packet.
+    A caller that offers others only (browsers: ``.local`` names) is found by its first packet, for
+    which aioice waits only while candidates may still come.
     """
     lines = offer.replace("\r\n", "\n").split("\n")
-    return "\r\n".join(x for x in lines if not x.startswith("a=candidate:") or _is_loopback(x))
+    kept = [x for x in lines if not x.startswith("a=candidate:") or _is_loopback(x)]
+    return "\r\n".join(x for x in kept if x != "a=end-of-candidates")
 
 
 def _is_loopback(candidate: str) -> bool:

@@ -123,6 +123,17 @@ class Peer:
         """Whether its process has ended."""
         return self._process.poll() is not None
 
+    def log(self) -> str:
+        """Return what the process has logged, secrets masked; "" when it is closed."""
+        if self._stderr.closed:
+            return ""
+        self._stderr.seek(0)
+        return mask(self._stderr.read().decode("utf-8", "replace"))
+
+    def wait(self) -> int:
+        """Wait until its process ends by itself, and return the exit code."""
+        return self._process.wait()
+
     def close(self) -> None:
         """End the process and all its calls; returns when it has ended. Harmless when repeated."""
         self._finalizer()

@@ -183,7 +183,10 @@ def item_from_client(given: object, recognise: Recogniser) -> Item:
     kind = given.get("type")
     if kind not in ("message", "function_call", "function_call_output"):
         raise Problem(f"Invalid value: {kind!r}. This peer takes no such item.", "item.type")
-    head = {"id": given.get("id") or new_id("item"), "object": "realtime.item", "type": kind}
+    item_id = given.get("id") or new_id("item")
+    if not isinstance(item_id, str):
+        raise Problem("Invalid type for 'item.id': expected a string.", "item.id", "invalid_type")
+    head = {"id": item_id, "object": "realtime.item", "type": kind}
     if kind == "message":
         return _message(given, {**head, "status": "completed"}, recognise)
     required = ("call_id", "output") if kind == "function_call_output" else ("name", "arguments")
@@ -198,7 +201,7 @@ def item_from_client(given: object, recognise: Recogniser) -> Item:
 
 def _message(given: Json, head: Json, recognise: Recogniser) -> Item:
     role = given.get("role")
-    if role not in _CONTENT:
+    if not isinstance(role, str) or role not in _CONTENT:
         raise Problem(f"Invalid value: {role!r}. Give system, user or assistant.", "item.role")
     parts: list[Json] = []
     heard: Heard | None = None

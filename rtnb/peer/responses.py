@@ -83,13 +83,27 @@ class Response:
         open_, delta, close = self._kind()
         whole = self.reply.arguments if self.reply.tool else self.reply.text
         pieces = re.findall(r"\S+\s*", whole)
+        fitting = self._fitting(len(pieces))
         begin = now + delay
         self._steps.append((begin, open_))
         pause = self._generation_time(len(pieces)) / max(len(pieces), 1)
-        for index, piece in enumerate(pieces):
+        for index, piece in enumerate(pieces[:fitting]):
             self._steps.append((begin + index * pause, partial(delta, piece)))
-        self._steps.append((begin + len(pieces) * pause, partial(close, "completed")))
-        self._steps.append((begin + len(pieces) * pause, partial(self._finish, "completed")))
+        end = begin + fitting * pause
+        if fitting < len(pieces):
+            self._steps.append((end, partial(self._stop, "incomplete", "max_output_tokens")))
+        else:
+            self._steps.append((end, partial(close, "completed")))
+            self._steps.append((end, partial(self._finish, "completed")))
+
+    def _fitting(self, pieces: int) -> int:
+        """Return how many of the pieces max_output_tokens lets through."""
+        limit = self._settings["max_output_tokens"]
+        if limit == "inf":
+            return pieces
+        sound = len(self.reply.pcm) / _PER_SECOND * 1000 if self.speaks else 0
+        whole = text_tokens(self.reply.arguments or self.reply.text) + spoken_tokens(sound)
+        return min(pieces, int(pieces * limit / max(whole.text + whole.audio, 1)))
 
     def _generation_time(self, words: int) -> float:
         if self.reply.tool or not self._spoken:
@@ -108,12 +122,15 @@ class Response:
 
     def cancel(self, reason: str) -> None:
         """Stop generating; what has been generated stays."""
+        self._stop("cancelled", reason)
+
+    def _stop(self, status: str, reason: str) -> None:
         self._steps.clear()
         if self.item is not None and self.item["status"] == "in_progress":
             self._kind()[2]("incomplete")
             if self.speaks:
                 self._out.command(StopAfter(self.id, int(self.share() * len(self.reply.pcm)) // 2))
-        self._finish("cancelled", {"type": "cancelled", "reason": reason})
+        self._finish(status, {"type": status, "reason": reason})
 
     def share(self) -> float:
         """How much of it has been generated, 0 to 1."""

@@ -1,6 +1,8 @@
 """The session object: its defaults, its limits, and changes to it; it must not know calls.
 
-What is refused here is what the API reference states a limit for; other values pass unchecked.
+What is refused here is what the API reference states a limit for; other values pass unchecked. Kept
+and shown, but without effect on this peer: instructions, speed, noise_reduction, truncation, tracing,
+prompt, include, and the voice's name.
 """
 
 from __future__ import annotations
@@ -287,7 +289,7 @@ _SERVER_FIELDS: Final[dict[str, Check | None]] = {
     "threshold": _number(0, 1),
     "prefix_padding_ms": _number(0, 10_000),
     "silence_duration_ms": _number(0, 10_000),
-    "idle_timeout_ms": _number(5_000, 30_000, None),
+    "idle_timeout_ms": _one_of(None),  # not built: refused rather than ignored
     **_SWITCHES,
 }
 _SEMANTIC_FIELDS: Final[dict[str, Check | None]] = {

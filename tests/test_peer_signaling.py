@@ -1,0 +1,307 @@
+"""The peer's HTTP side: keys, errors as the API words them, forms of the offer, pages."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+
+import aiohttp
+import openai
+import pytest
+from aiohttp.test_utils import TestServer
+from peer_client import KEY, Caller, exchange, mint, post
+
+from rtnb.peer.server import Setup, make_signaling
+
+MULTIPART_KEY = "sk-peer-0123456789abcdef"
+
+
+class Clock:
+    """Unix seconds, moved by hand."""
+
+    def __init__(self):
+        self.now = 1_800_000_000.0
+
+    def __call__(self):
+        """Return the time."""
+        return self.now
+
+
+def serving(test, *, key=None, clock=None):
+    """Run a test against the routes, served in this process on a free port of 127.0.0.1."""
+
+    async def main():
+        signaling = make_signaling(Setup(key=key), clock=clock or Clock())
+        async with TestServer(signaling.app(), host="127.0.0.1") as server:
+            await test(f"http://127.0.0.1:{server.port}/v1")
+
+    asyncio.run(main())
+
+
+async def an_offer():
+    caller = Caller()
+    offer = await caller.offer()
+    await caller.pc.close()
+    return offer
+
+
+def error_of(text):
+    error = json.loads(text)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+def test_minting_answers_with_the_effective_session():
+    """The key, when it expires (600 s unless asked), and every setting."""
+
+    async def test(url):
+        body = {"session": {"type": "realtime", "audio": {"output": {"voice": "ash"}}}}
+        status, _, text = await post(f"{url}/realtime/client_secrets", json=body)
+        minted = json.loads(text)
+        assert status == 200 and minted["value"].startswith("ek_")
+        assert minted["expires_at"] == Clock().now + 600
+        session = minted["session"]
+        assert session["audio"]["output"]["voice"] == "ash" and session["id"].startswith("sess_")
+
+    serving(test)
+
+
+def test_minting_takes_no_body_at_all():
+    """All fields are optional."""
+
+    async def test(url):
+        assert (await post(f"{url}/realtime/client_secrets"))[0] == 200
+
+    serving(test)
+
+
+def test_an_ephemeral_key_starts_several_calls_until_it_expires():
+    """Its time counts when a call starts; expired and unknown keys have their own messages."""
+    clock = Clock()
+
+    async def test(url):
+        lifetime = {"expires_after": {"anchor": "created_at", "seconds": 10}}
+        _, _, text = await post(f"{url}/realtime/client_secrets", json=lifetime)
+        key, offer = json.loads(text)["value"], await an_offer()
+        for elapsed, expected in ((0, 201), (9, 201), (2, 401)):
+            clock.now += elapsed
+            status, _, text = await exchange(url, offer, key=key)
+            assert status == expected
+        assert error_of(text)["code"] == "expired_client_secret"
+        _, _, text = await exchange(url, offer, key="ek_unknown")
+        assert error_of(text)["code"] == "invalid_api_key"
+
+    serving(test, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ("{", "invalid_json", "body"),
+        ("[]", "invalid_json", "body"),
+        ('{"expires_after": {"seconds": 9}}', "invalid_value", "expires_after.seconds"),
+        ('{"expires_after": {"seconds": 7201}}', "invalid_value", "expires_after.seconds"),
+        ('{"expires_after": {"seconds": "60"}}', "invalid_value", "expires_after.seconds"),
+        ('{"expires_after": {"anchor": "now"}}', "invalid_value", "expires_after.anchor"),
+        ('{"session": {}}', "missing_required_parameter", "session.type"),
+        ('{"session": "x"}', "invalid_type", "session"),
+        ('{"session": {"type": "realtime", "voice": "x"}}', "unknown_parameter", "session.voice"),
+    ],
+)
+def test_what_minting_refuses(body, code, param):
+    """400 with the parameter that is wrong."""
+
+    async def test(url):
+        status, _, text = await post(f"{url}/realtime/client_secrets", data=body)
+        error = error_of(text)
+        assert (status, error["code"], error["param"]) == (400, code, param)
+
+    serving(test)
+
+
+@pytest.mark.parametrize(
+    "key", [None, "", "wrong", "sk-wrong-0123456789abcdefghijkl", "ek_0123456"]
+)
+@pytest.mark.parametrize(
+    "path", ["client_secrets", "calls", "calls/rtc_1/hangup", "sessions", "?model=gpt-realtime"]
+)
+def test_a_wrong_key_is_refused_and_not_repeated(path, key):
+    """401 everywhere, and the answer does not contain the key."""
+
+    async def test(url):
+        where = f"{url}/realtime{path}" if path.startswith("?") else f"{url}/realtime/{path}"
+        status, _, text = await post(where, key=key, data="v=0")
+        error = error_of(text)
+        assert (status, error["code"]) == (401, "invalid_api_key")
+        assert not key or key not in text
+
+    serving(test, key=MULTIPART_KEY)
+
+
+def test_the_right_key_and_keys_minted_with_it_are_accepted():
+    """With a key set, no other standard key is."""
+
+    async def test(url):
+        key = await mint(url, {"type": "realtime"}, key=MULTIPART_KEY)
+        assert (await exchange(url, await an_offer(), key=key))[0] == 201
+        assert (await exchange(url, await an_offer(), key=KEY))[0] == 401
+
+    serving(test, key=MULTIPART_KEY)
+
+
+def test_an_ephemeral_key_cannot_mint_or_hang_up():
+    """Those need a standard key."""
+
+    async def test(url):
+        key = await mint(url, {"type": "realtime"})
+        for path in ("client_secrets", "calls/rtc_1/hangup", "sessions"):
+            assert (await post(f"{url}/realtime/{path}", key=key))[0] == 401
+
+    serving(test)
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("no-credit", "insufficient_quota"), ("rate-limited", "rate_limit_exceeded")],
+)
+def test_keys_can_be_out_of_luck(ending, code):
+    """A key that says so in its ending gets 429, so that clients can be tested."""
+
+    async def test(url):
+        key = f"sk-0123456789-{ending}"
+        status, _, text = await post(f"{url}/realtime/client_secrets", key=key)
+        assert (status, error_of(text)["code"]) == (429, code)
+
+    serving(test)
+
+
+@pytest.mark.parametrize("broken", ["", "hello", "v=0", "no audio", "{}"])
+def test_what_is_no_offer_is_refused_in_the_words_of_the_service(broken):
+    """400 invalid_offer, whatever is wrong with the SDP."""
+
+    async def test(url):
+        offer = broken
+        if broken == "no audio":
+            offer = (await an_offer()).replace("m=audio", "m=video")
+        status, _, text = await exchange(url, offer)
+        error = error_of(text)
+        assert (status, error["code"]) == (400, "invalid_offer")
+        assert error["message"] == (
+            "Invalid SDP offer. Please try again with a WHIP-compliant offer."
+        )
+
+    serving(test)
+
+
+def test_an_unknown_model_is_minted_and_then_refused():
+    """Minting does not look at the model; the call does."""
+
+    async def test(url):
+        key = await mint(url, {"type": "realtime", "model": "gpt-unknown"})
+        status, _, text = await exchange(url, await an_offer(), key=key)
+        error = error_of(text)
+        assert (status, error["code"]) == (400, "invalid_model")
+        assert "not supported in realtime mode" in error["message"]
+
+    serving(test)
+
+
+def test_the_official_client_mints_exchanges_and_hangs_up():
+    """Raw and multipart, as the openai SDK sends them; the session of the form counts."""
+
+    async def test(url):
+        def use(offer):
+            with openai.OpenAI(api_key=KEY, base_url=url, max_retries=0) as client:
+                minted = client.realtime.client_secrets.create(session={"type": "realtime"})
+                assert minted.session.object == "realtime.session"
+                raw = client.realtime.calls.create(sdp=offer)
+                assert raw.response.status_code == 201
+                session = {"type": "realtime", "model": "gpt-unknown"}
+                with pytest.raises(openai.BadRequestError) as caught:
+                    client.realtime.calls.create(sdp=offer, session=session)
+                assert caught.value.code == "invalid_model"
+                session["model"] = "gpt-realtime-2.1-mini"
+                both = client.realtime.calls.create(sdp=offer, session=session)
+                location = both.response.headers["location"]
+                assert location.startswith("/v1/realtime/calls/rtc_")
+                client.realtime.calls.hangup(location.rsplit("/", 1)[1])
+                assert both.response.headers["content-type"].startswith("application/sdp")
+
+        await asyncio.to_thread(use, await an_offer())
+
+    serving(test)
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_form_parts_may_be_typed_or_plain(typed):
+    """Documentation samples send plain fields; the SDK sends typed ones."""
+
+    async def test(url):
+        form = aiohttp.FormData(default_to_multipart=True)
+        kinds = ("application/sdp", "application/json") if typed else (None, None)
+        form.add_field("sdp", await an_offer(), content_type=kinds[0])
+        form.add_field("session", '{"type": "realtime"}', content_type=kinds[1])
+        assert (await post(f"{url}/realtime/calls", data=form))[0] == 201
+        empty = aiohttp.FormData(default_to_multipart=True)
+        empty.add_field("session", '{"type": "realtime"}')
+        status, _, text = await post(f"{url}/realtime/calls", data=empty)
+        assert (status, error_of(text)["param"]) == (400, "sdp")
+
+    serving(test)
+
+
+def test_the_old_mint_answers_in_the_old_form():
+    """A flat session with client_secret, which lives a minute."""
+
+    async def test(url):
+        body = {"model": "gpt-4o-realtime-preview", "voice": "verse", "modalities": ["text"]}
+        status, _, text = await post(f"{url}/realtime/sessions", json=body)
+        session = json.loads(text)
+        assert status == 200 and session["voice"] == "verse" and session["modalities"] == ["text"]
+        assert session["client_secret"]["expires_at"] == Clock().now + 60
+
+    serving(test)
+
+
+def test_unknown_routes_and_methods_have_the_same_error_body():
+    """404 and 405 in the form of the API."""
+
+    async def test(url):
+        status, _, text = await post(f"{url}/realtime/nothing")
+        assert status == 404 and error_of(text)["type"] == "invalid_request_error"
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/realtime/calls") as answer:
+            assert answer.status == 405 and error_of(await answer.text())
+
+    serving(test)
+
+
+def test_a_body_that_is_too_large_is_refused():
+    """413, and the peer goes on."""
+
+    async def test(url):
+        status, _, text = await post(f"{url}/realtime/calls", data=io.BytesIO(b"v" * 2_000_000))
+        assert status == 413 and error_of(text)
+        assert (await post(f"{url}/realtime/client_secrets"))[0] == 200
+
+    serving(test)
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("http://localhost:8888", True), ("http://127.0.0.1", True), ("https://example.com", False)],
+)
+def test_only_pages_of_this_machine_may_call(origin, allowed):
+    """CORS headers, also on errors and for the preflight."""
+
+    async def test(url):
+        where = f"{url}/realtime/calls"
+        async with aiohttp.ClientSession(headers={"Origin": origin}) as http:
+            async with http.options(where) as answer:
+                assert (answer.status == 204) == allowed
+            async with http.post(where) as answer:
+                assert answer.status == 401
+                shown = answer.headers.get("Access-Control-Allow-Origin")
+                assert shown == (origin if allowed else None)
+
+    serving(test)
