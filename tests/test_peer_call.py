@@ -148,13 +148,13 @@ def test_speech_stops_the_reply_at_once(url):
         async with calling(url) as caller:
             say(caller, "Tell me a long story.")
             started = caller.time_of(await caller.until("output_audio_buffer.started"))
-            await asyncio.sleep(1.0)  # a second of the story is what this test is about
+            await asyncio.sleep(1.5)  # into the second phrase of the story, which has no pause
             playing = caller.play(prompt_clip("greeting"))
             cleared = caller.time_of(await caller.until("output_audio_buffer.cleared"))
             cut = (await caller.until("conversation.item.truncated"))["audio_end_ms"]
             await caller.until("input_audio_buffer.committed")
             before_answer = [t for t in caller.loud_times() if t > started]
-            assert before_answer[-1] - cleared < 0.08
+            assert abs(before_answer[-1] - cleared) < 0.06
             assert cleared - playing.started.result() < 0.5
             assert abs(cut / 1000 - (cleared - started)) < 0.1
             done = next(e for e in caller.events if e["type"] == "response.done")
