@@ -20,7 +20,9 @@ def main() -> None:
         done = subprocess.run(script, capture_output=True, text=True, check=True)
         row = json.loads(done.stdout.splitlines()[-1])
         figures = [row.get(key, "") for key in ("rtnb_s", "baseline_s", "ratio", "target")]
-        print(f"{row['benchmark']:24}{figures[0]:>12}{figures[1]:>12}{figures[2]:>10}{figures[3]:>10}")
+        print(
+            f"{row['benchmark']:24}{figures[0]:>12}{figures[1]:>12}{figures[2]:>10}{figures[3]:>10}"
+        )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ print(time.perf_counter() - before, len(sys.modules))
 def seconds(*modules: str) -> float:
     """Return how long a fresh interpreter takes to import `modules`."""
     script = SCRIPT.format(imports="\n".join(f"import {name}" for name in modules))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return float(done.stdout.split()[0])
 
 

@@ -116,6 +116,13 @@ class Conversation:
         self._manual_commits += 1
         return [commit, create]
 
+    def abandon(self, turn: TurnState, time: float) -> list[Effect]:
+        """End a push-to-talk turn without asking for an answer: what was said is thrown away."""
+        turn.holding = False
+        self._sound.reach(time)
+        clear = self._send({"type": "input_audio_buffer.clear"}, None)
+        return [clear, *self._finish(turn, "cancelled")]
+
     def request_response(self, turn: TurnState, response: Json | None = None) -> list[Effect]:
         """Ask for a response when none is active; only one is asked for at a time."""
         turn.pending += 1
@@ -255,23 +262,23 @@ class Conversation:
     def _on_error(self, data: Json, event: Event) -> list[Effect]:
         error = data.get("error") or {}
         cause = str(error.get("event_id") or "")
-        if cause in self._updates:
-            self._updates.remove(cause)
-        turn = self._sent_ids.get(cause)
         if cause:
             self.refused[cause] = event
+        if cause in self._updates:
+            self._updates.remove(cause)
+        request = next((r for r in self._requests if r[0] == cause), None)
+        turn = self._sent_ids.get(cause) if request is None else request[1]
         if turn is None:
             self.errors.append(event)
             return []
-        asked = next((r for r in self._requests if r[0] == cause), None)
-        if asked is not None:
-            self._requests.remove(asked)
+        turn.touched = event.time
+        if request is not None:
+            self._requests.remove(request)
             if error.get("code") == "conversation_already_has_active_response":
                 self._queue.appendleft((turn, {}))
                 return []
             turn.pending -= 1
         turn.error = str(error.get("message") or error.get("code") or "the service gave no reason")
-        turn.touched = event.time
         return self._finish(turn, "failed")
 
     def _on_speech_started(self, data: Json, event: Event) -> list[Effect]:

@@ -23,8 +23,8 @@ def enroll(session: _Closable) -> None:
     """Remember a session, and close those that an earlier run of the same cell made."""
     cell = cell_run()
     with _lock:
-        if not _live:
-            atexit.register(_close_all)
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)  # last registered, first called: before the engine's end
         stale = [
             one
             for one, made in _live.values()

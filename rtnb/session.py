@@ -78,7 +78,7 @@ class Session(LiveCall):
             self._play_clip(state, value, then)
             return turn
 
-    def ask(self, prompt: Clip | str | os.PathLike[str], *, timeout: float | None = 60.0) -> Turn:
+    def ask(self, prompt: Clip | str | os.PathLike[str], *, timeout: float | None = 30.0) -> Turn:
         """Say something and wait until the answer has been heard: ``send(prompt).wait(timeout)``."""
         return self.send(prompt).wait(timeout)
 
@@ -99,15 +99,24 @@ class Session(LiveCall):
             turn = self._begun(state, None, [*effects, Send(clear)])
         try:
             yield turn
-        finally:
+        except BaseException:
             with self.changed:
-                then = self._conversation.commit_events(state)
-                if before is not None:
-                    restore = {"audio": {"input": {"turn_detection": before}}}
-                    then.append(self._conversation.update_session(self._typed(restore))[1].event)
-                if self._closed is None:
-                    # an empty clip queues behind the others: its end is theirs
-                    self._play_clip(state, Clip.silence(0), then)
+                self._try_send(m.Cancel(self._id))
+                self._act(self._conversation.abandon(state, self._now()))
+                self._act([Send(event) for event in self._restoring(before)])
+            raise
+        with self.changed:
+            if self._closed is None:
+                then = [*self._conversation.commit_events(state), *self._restoring(before)]
+                # an empty clip queues behind the others: its end is theirs
+                self._play_clip(state, Clip.silence(0), then)
+
+    def _restoring(self, detection: Json | None) -> list[Json]:
+        """Return the events that turn turn detection on again, if it was on."""
+        if detection is None:
+            return []
+        change = self._typed({"audio": {"input": {"turn_detection": detection}}})
+        return [self._conversation.update_session(change)[1].event]
 
     def interrupt(self, *, timeout: float = 5.0) -> None:
         """Stop the reply: cancel the response, clear its sound, and wait until the turn is over."""

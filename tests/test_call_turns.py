@@ -315,3 +315,13 @@ def test_replay_returns_a_turn_for_each_voice_and_prompt(peer: rtnb.Peer, tmp_pa
         "003-greeting-ash",
         "004-prompt-ash",
     ]
+
+
+def test_an_exception_within_push_to_talk_asks_for_nothing(session: rtnb.Session) -> None:
+    """What was said is thrown away, no response is asked for, and turn detection is back."""
+    before = len(session.events)
+    with pytest.raises(RuntimeError), session.push_to_talk() as turn:
+        raise RuntimeError("changed my mind")
+    assert turn.status == "cancelled"
+    assert session.ask(rtnb.sample("greeting")).status == "completed"
+    assert not session.events[before:].select("response.create")

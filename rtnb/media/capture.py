@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rtnb.media.aiortc_hooks import RtpArrival
-from rtnb.media.opus import FRAME, SAMPLE_RATE, Decoder
+from rtnb.media.opus import SAMPLE_RATE, Decoder, samples_in
 
 __all__ = [
     "HOLD",
+    "PATIENCE",
     "Lost",
     "Receiving",
     "Reorder",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 HOLD: Final = 5  # packets that wait for a missing one before it is given up (100 ms)
+PATIENCE: Final = 0.2  # seconds it waits at most, when no later packets come at all
 SETTLING: Final = 0.5  # seconds over which the least-delayed packet is looked for
 
 S16 = npt.NDArray[np.int16]
@@ -102,6 +104,11 @@ class Reorder:
         """Give up waiting, and return all that is left."""
         return self._release(0)
 
+    def expire(self, before: float) -> list[Unwrapped | Lost]:
+        """Give up waiting where a packet that arrived before this time is held back."""
+        held = min((packet.time for packet in self._waiting.values()), default=before)
+        return self._release(0) if held < before else []
+
     def _count_old(self, sequence: int) -> None:
         if sequence in self._given_up:
             self._given_up.discard(sequence)
@@ -122,7 +129,7 @@ class Reorder:
                 self._next = first
                 continue
             out.append(packet)
-            self._end = packet.timestamp + FRAME
+            self._end = packet.timestamp + samples_in(packet.payload)
             self._next = packet.sequence + 1
         return out
 
@@ -161,6 +168,11 @@ class StreamClock:
             self.offset = self._best
             return
         self._best = min(self._best, time - timestamp / SAMPLE_RATE)
+
+    def settle(self, now: float) -> None:
+        """Freeze when its time is over, though no further packet came to tell."""
+        if self.first is not None and now - self.first > SETTLING:
+            self.freeze()
 
     def freeze(self) -> None:
         """Settle now with what has been seen."""
@@ -277,6 +289,15 @@ class Receiving:
         self.clock.observe(unwrapped.timestamp, packet.time)
         self._unplaced += self.reorder.push(unwrapped)
         return ready + self._place()
+
+    def settle(self, now: float) -> list[Placed]:
+        """Return what need not wait any longer at `now`, in monotonic seconds.
+
+        A server may stop sending between replies: the last packets must not wait for the next.
+        """
+        self.clock.settle(now)
+        self._unplaced += self.reorder.expire(now - PATIENCE)
+        return self._place()
 
     def flush(self) -> list[Placed]:
         """Return all that is left, at the end of the stream."""

@@ -14,7 +14,16 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FRAME", "LOOK_AHEAD", "SAMPLE_RATE", "TIME_BASE", "Decoder", "encode", "silent_packet"]
+__all__ = [
+    "FRAME",
+    "LOOK_AHEAD",
+    "SAMPLE_RATE",
+    "TIME_BASE",
+    "Decoder",
+    "encode",
+    "samples_in",
+    "silent_packet",
+]
 
 SAMPLE_RATE: Final = 48_000  # Hz, the RTP clock of Opus (RFC 7587 section 4.1)
 FRAME: Final = 960  # samples in 20 ms
@@ -68,6 +77,26 @@ def encode(samples: bytes) -> tuple[bytes, ...]:
 def silent_packet() -> bytes:
     """Return one packet of silence, from the middle of an encoded silence."""
     return encode(bytes(2 * FRAME * 10))[5]
+
+
+def samples_in(payload: bytes) -> int:
+    """Return how many samples at 48,000 Hz a packet decodes to, from its first bytes.
+
+    RFC 6716 section 3.1: the TOC byte names the frame size and how many frames there are. A packet
+    that is too short to say counts as one frame of 20 ms.
+    """
+    if not payload:
+        return FRAME
+    configuration, code = payload[0] >> 3, payload[0] & 3
+    if configuration < 12:  # SILK: 10, 20, 40, 60 ms
+        size = (480, 960, 1920, 2880)[configuration % 4]
+    elif configuration < 16:  # hybrid: 10, 20 ms
+        size = (480, 960)[configuration % 2]
+    else:  # CELT: 2.5, 5, 10, 20 ms
+        size = (120, 240, 480, 960)[configuration % 4]
+    if code < 3:
+        return size * (1, 2, 2)[code]
+    return size * (payload[1] & 63) if len(payload) > 1 else FRAME
 
 
 class Decoder:

@@ -115,6 +115,8 @@ class Recording:
 
     def write(self, now: float) -> None:
         """Write what is settled at `now`, in monotonic seconds."""
+        self._take(self._receiving.settle(now))
+        self._sent_clock.settle(now)
         settled = min(now - HORIZON, self._receiving.settled_before, self._sent_settled())
         self._write_until(int((settled - self._started) * SAMPLE_RATE) // FRAME * FRAME)
 
