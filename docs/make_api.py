@@ -12,7 +12,7 @@ import rtnb
 
 HEAD = """# Public names
 
-Made by `python docs/make_api.py` from the docstrings; `help(rtnb.NAME)` shows one whole, with shapes, units and errors.
+Made by `python docs/make_api.py`; `help(rtnb.NAME)` shows one whole, with shapes, units and errors.
 
 | name | what it is |
 |---|---|

@@ -59,6 +59,8 @@ class Conversation:
         In order.
     session : dict
         The session as the server last described it, in GA form.
+    detection : dict or None
+        The turn detection that is, or is about to be, in force; None for turns by hand.
     errors : list of Event
         ``error`` events that no turn of ours had caused.
     """
@@ -66,6 +68,7 @@ class Conversation:
     def __init__(self, dialect: Dialect = GA):
         self.turns: list[TurnState] = []
         self.session: Json = {}
+        self.detection: Json | None = {"type": "server_vad"}  # the service's default
         self.errors: list[Event] = []
         self.acknowledged: set[str] = set()
         self.refused: dict[str, Event] = {}
@@ -104,6 +107,7 @@ class Conversation:
         effect = self._send({"type": "session.update", "session": change}, None)
         event_id = effect.event["event_id"]
         self._updates.append(event_id)
+        self._note_detection(change)
         return event_id, effect
 
     def commit_events(self, turn: TurnState) -> list[Json]:
@@ -257,7 +261,13 @@ class Conversation:
         self.session = self._dialect.session_from_wire(data.get("session") or {})
         if event.type == "session.updated" and self._updates:
             self.acknowledged.add(self._updates.popleft())
+        if not self._updates:  # else another change of ours is on its way
+            self._note_detection(self.session)
         return []
+
+    def _note_detection(self, session: Json) -> None:
+        heard = (session.get("audio") or {}).get("input") or {}
+        self.detection = heard.get("turn_detection", self.detection)
 
     def _on_error(self, data: Json, event: Event) -> list[Effect]:
         error = data.get("error") or {}
@@ -266,6 +276,7 @@ class Conversation:
             self.refused[cause] = event
         if cause in self._updates:
             self._updates.remove(cause)
+            self._note_detection(self.session)
         request = next((r for r in self._requests if r[0] == cause), None)
         turn = self._sent_ids.get(cause) if request is None else request[1]
         if turn is None:
@@ -312,9 +323,7 @@ class Conversation:
         return []
 
     def _creates_responses(self) -> bool:
-        audio = self.session.get("audio") or {}
-        detection = (audio.get("input") or {}).get("turn_detection") or {}
-        return bool(detection.get("create_response", True))
+        return bool((self.detection or {}).get("create_response", True))
 
     def _input_turn(self) -> TurnState | None:
         """Return the turn whose audio is being heard: the last one that has begun to play."""

@@ -360,19 +360,6 @@ class LiveCall(Recorded):
     def _typed(self, change: Json) -> Json:
         return {"type": "realtime", **change}
 
-    def _detection(self) -> Json | None:
-        """Return the turn detection in force; the service's default where nobody has said."""
-        default: Json = {"type": "server_vad"}
-        for session in (self._conversation.session, self._config):
-            heard = session.get("audio", {}).get("input", {})
-            if "turn_detection" in heard:
-                found: Json | None = heard["turn_detection"]
-                return found
-        return default
-
-    def _detection_off(self) -> bool:
-        return self._detection() is None
-
     def _check_open(self) -> None:
         if self._closed is not None:
             raise closed_error(self._closed, self.endpoint)

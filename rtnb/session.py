@@ -72,9 +72,10 @@ class Session(LiveCall):
             if isinstance(value, str):
                 state, effects = self._conversation.begin_turn(self._now(), "text", text=value)
                 return self._begun(state, None, effects)
+            by_hand = self._conversation.detection is None
             state, effects = self._conversation.begin_turn(self._now(), "audio", name=name)
             turn = self._begun(state, value, effects)
-            then = self._conversation.commit_events(state) if self._detection_off() else []
+            then = self._conversation.commit_events(state) if by_hand else []
             self._play_clip(state, value, then)
             return turn
 
@@ -88,7 +89,7 @@ class Session(LiveCall):
 
         The commit leaves 200 ms after the last sample. Within it, `Turn.play` adds clips.
         """
-        before = self._detection()
+        before = self._conversation.detection
         self.update({"audio": {"input": {"turn_detection": None}}})
         with self.changed:
             self._check_open()

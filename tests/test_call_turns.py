@@ -325,3 +325,15 @@ def test_an_exception_within_push_to_talk_asks_for_nothing(session: rtnb.Session
     assert turn.status == "cancelled"
     assert session.ask(rtnb.sample("greeting")).status == "completed"
     assert not session.events[before:].select("response.create")
+
+
+def test_a_prompt_sent_right_after_push_to_talk_is_a_turn_of_its_own(peer: rtnb.Peer) -> None:
+    """What is sent while the commit is still to leave is played after it, and answered by itself."""
+    with rtnb.connect(
+        peer, turn_detection={"type": "server_vad", "interrupt_response": False}
+    ) as s:
+        with s.push_to_talk() as first:
+            first.play(rtnb.sample("seven_times_eight"))
+        second = s.send(rtnb.sample("largest_planet"))
+        assert first.wait(20).transcript == "Seven times eight is fifty-six."
+        assert second.wait(20).transcript == "The largest planet is Jupiter."

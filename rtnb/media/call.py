@@ -261,7 +261,10 @@ class Call:
                 continue
             playing = self._track.play(message.samples)
             self._playing[message.play] = playing
-            self._spawn(self._follow(message, playing))
+            if message.then:  # what is played next belongs to what follows it
+                await self._follow(message, playing)
+            else:
+                self._spawn(self._follow(message, playing))
 
     async def _follow(self, message: m.Play, playing: Playing) -> None:
         started = self._on_clock(await playing.started)

@@ -84,10 +84,11 @@ class Recording:
         self._sent_clock.observe(pts, time)
         row = ("sent", sequence, stamp, round(time - self._started, 6), None)
         self._unplaced.append((pts, pcm, row))
-        if self._sent_clock.offset is not None:
-            self._place_sent()
+        self._place_sent()
 
     def _place_sent(self) -> None:
+        if self._sent_clock.offset is None:
+            return
         base = self._sent_clock.position(self._started)
         while self._unplaced:
             pts, pcm, row = self._unplaced.popleft()
@@ -117,6 +118,7 @@ class Recording:
         """Write what is settled at `now`, in monotonic seconds."""
         self._take(self._receiving.settle(now))
         self._sent_clock.settle(now)
+        self._place_sent()
         settled = min(now - HORIZON, self._receiving.settled_before, self._sent_settled())
         self._write_until(int((settled - self._started) * SAMPLE_RATE) // FRAME * FRAME)
 
@@ -132,8 +134,7 @@ class Recording:
         """Write everything up to `now`, close the files, and return when they are closed."""
         self._take(self._receiving.flush())
         self._sent_clock.freeze()
-        if self._unplaced:
-            self._place_sent()
+        self._place_sent()
         end = max(int((now - self._started) * SAMPLE_RATE), self._timeline.end)
         self._write_until(-(-end // FRAME) * FRAME)
         self._submit(self._writer.close)
