@@ -63,6 +63,12 @@ class Conversation:
         The turn detection that is, or is about to be, in force; None for turns by hand.
     errors : list of Event
         ``error`` events that no turn of ours had caused.
+    malformed : list of Event
+        Events of a known type whose shape could not be understood.
+    acknowledged : set of str
+        Ids of our session.update events that were acknowledged.
+    refused : dict
+        Ids of our events to the ``error`` event that they caused.
     """
 
     def __init__(self, dialect: Dialect = GA):
@@ -70,12 +76,15 @@ class Conversation:
         self.session: Json = {}
         self.detection: Json | None = {"type": "server_vad"}  # the service's default
         self.errors: list[Event] = []
+        self.malformed: list[Event] = []
         self.acknowledged: set[str] = set()
         self.refused: dict[str, Event] = {}
         self._dialect = dialect
         self._ids = itertools.count(1)
         self._responses = ResponseBook(self._answered_turn)
         self._items: dict[str, TurnState] = {}
+        self._awaited: set[str] = set()  # items that turn detection answers
+        self._transcribed: set[str] = set()  # items whose words are complete
         self._sent_ids: dict[str, TurnState | None] = {}
         self._updates: deque[str] = deque()
         self._requests: deque[tuple[str, TurnState]] = deque()  # response.create on the wire
@@ -207,7 +216,11 @@ class Conversation:
         """Take an event from the server; unknown types change nothing."""
         self._sound.reach(event.time)
         handler = self._handlers.get(event.type)
-        effects = handler(event.data, event) if handler else []
+        effects: list[Effect] = []
+        try:
+            effects = handler(event.data, event) if handler else []
+        except (AttributeError, TypeError, ValueError):
+            self.malformed.append(event)  # a known type in a shape that is not
         return [*effects, *self._settle()]
 
     def play_queued(self, turn: TurnState, play: str) -> None:
@@ -283,6 +296,8 @@ class Conversation:
             self.errors.append(event)
             return []
         turn.touched = event.time
+        if error.get("code") == "input_audio_buffer_commit_empty":
+            self._manual_commits = max(self._manual_commits - 1, 0)
         if request is not None:
             self._requests.remove(request)
             if error.get("code") == "conversation_already_has_active_response":
@@ -290,7 +305,7 @@ class Conversation:
                 return []
             turn.pending -= 1
         turn.error = str(error.get("message") or error.get("code") or "the service gave no reason")
-        return self._finish(turn, "failed")
+        return [*self._finish(turn, "failed"), *self._next_request()]
 
     def _on_speech_started(self, data: Json, event: Event) -> list[Effect]:
         turn = self._input_turn()
@@ -301,10 +316,12 @@ class Conversation:
         return []
 
     def _on_speech_stopped(self, data: Json, event: Event) -> list[Effect]:
-        turn = self._items.get(str(data.get("item_id"))) or self._input_turn()
+        item = str(data.get("item_id"))
+        turn = self._items.get(item) or self._input_turn()
         if turn is not None:
             turn.speaking = False
             turn.touched = event.time
+            self._await_response(item, turn)  # its commit follows, or is filtered
         return []
 
     def _on_committed(self, data: Json, event: Event) -> list[Effect]:
@@ -318,9 +335,15 @@ class Conversation:
         self._owner = turn
         if self._manual_commits:
             self._manual_commits -= 1
-        elif self._creates_responses():
-            turn.awaiting += 1
+        else:
+            self._await_response(item, turn)
         return []
+
+    def _await_response(self, item: str, turn: TurnState) -> None:
+        if item not in self._awaited and self._creates_responses():
+            self._awaited.add(item)
+            self._owner = turn
+            turn.awaiting += 1
 
     def _creates_responses(self) -> bool:
         return bool((self.detection or {}).get("create_response", True))
@@ -338,19 +361,22 @@ class Conversation:
         if event.type.endswith(".failed"):
             error = data.get("error") or {}
             turn.transcription_error = str(error.get("message") or error.get("code") or "failed")
-        elif event.type.endswith(".delta"):
-            turn.transcripts[item] = turn.transcripts.get(item, "") + str(data.get("delta") or "")
-        else:
+        elif event.type.endswith(".completed"):
+            self._transcribed.add(item)
             turn.transcripts[item] = str(data.get("transcript") or "")
+        elif item not in self._transcribed:  # else it has come late
+            turn.transcripts[item] = turn.transcripts.get(item, "") + str(data.get("delta") or "")
         return []
 
     def _answered_turn(self) -> TurnState | None:
         """Return the turn a new response belongs to: who asked first, else who was heard last."""
-        if self._requests:
+        owner = self._owner or (self.turns[-1] if self.turns else None)
+        # turn detection has committed before our request came: that one will be refused
+        detected = owner is not None and owner.awaiting and owner.status == "in_progress"
+        if self._requests and (not detected or self._requests[0][1] is owner):
             _, turn = self._requests.popleft()
             turn.pending -= 1
             return turn
-        owner = self._owner or (self.turns[-1] if self.turns else None)
         if owner is not None:
             owner.awaiting = max(owner.awaiting - 1, 0)
         return owner
@@ -384,6 +410,10 @@ class Conversation:
                 status = final_status(turn, self._sound)
                 if status is not None:
                     effects += self._finish(turn, status)
+                    if turn.pending:  # never answered: it must not keep others from asking
+                        self._requests = deque(r for r in self._requests if r[1] is not turn)
+                        self._queue = deque(q for q in self._queue if q[0] is not turn)
+                        effects += self._next_request()
         return effects
 
     def _finish(self, turn: TurnState, status: Status) -> list[Effect]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import queue
 import subprocess
@@ -24,6 +25,8 @@ from rtnb.errors import MediaProcessError
 __all__ = ["Engine", "Handler", "ProcessEngine", "ScriptedEngine", "ThreadEngine", "shared_engine"]
 
 Handler = Callable[[m.Message], None]
+
+logger = logging.getLogger(__name__)
 
 _STARTUP: Final = 20.0  # seconds until the media process must be ready
 _GOODBYE: Final = 7.0  # seconds it may take to finish its runs
@@ -52,8 +55,12 @@ class _Registry:
         handler = self._handlers.get(message.call)
         if isinstance(message, m.Closed):
             self._handlers.pop(message.call, None)
-        if handler is not None:
+        if handler is None:
+            return
+        try:
             handler(message)
+        except Exception:  # one session's trouble must not silence the others
+            logger.exception("a message could not be handled")
 
     def close_all(self, kind: str, reason: str) -> None:
         for call in list(self._handlers):

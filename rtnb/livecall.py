@@ -138,11 +138,11 @@ class LiveCall(Recorded):
             return self._offered
 
     def _configure(self) -> None:
-        """Send the whole configuration but the model, which only minting can choose."""
-        change = {k: v for k, v in self._config.items() if k not in ("model", "type")}
-        if not change:
-            change = {"output_modalities": ["audio"]}
-        self.update(change)
+        """Send the whole configuration but the model, which only minting can choose.
+
+        An empty change changes nothing, and is acknowledged all the same.
+        """
+        self.update({k: v for k, v in self._config.items() if k not in ("model", "type")})
 
     def _until(self, ready: Callable[[], bool], deadline: float, what: str) -> None:
         if not self._wait(ready, deadline - time.monotonic()):
@@ -266,10 +266,13 @@ class LiveCall(Recorded):
             )
         return text
 
-    def _try_send(self, message: m.Message) -> None:
+    def _try_send(self, message: m.Message) -> bool:
         """Send to the media process; if it has died, `Closed` is on its way and says so."""
-        with contextlib.suppress(CallError):
+        try:
             self._engine.send(message)
+        except CallError:
+            return False
+        return True
 
     def _start_tool(self, effect: RunTool) -> None:
         tool = self._tools.get(effect.call.name)
@@ -284,6 +287,8 @@ class LiveCall(Recorded):
     def _run_tool(self, effect: RunTool, tool: Tool | None) -> None:
         call = effect.call
         outcome = _no_tool(call.name) if tool is None else tool.run(call.arguments)
+        if len(outcome.output.encode()) > self._largest // 2:
+            outcome = _too_large(self._largest // 2)
         output, error = outcome.output, outcome.error
         with self.changed:
             now = self._now()
@@ -325,8 +330,8 @@ class LiveCall(Recorded):
             if self._closed is None and self.state != "closing":
                 self.state = "closing"
                 self._try_send(m.Note(self._id, json.dumps({"record": "closed", "reason": reason})))
-                self._try_send(m.Close(self._id, reason))
-            self._wait(lambda: self._closed is not None, _CLOSE)
+            if self._try_send(m.Close(self._id, reason)):
+                self._wait(lambda: self._closed is not None, _CLOSE)
             hang_up, self.call_id = self.call_id, None
             self.state = "closed"
         self._files.close()
@@ -369,6 +374,11 @@ class LiveCall(Recorded):
 
 def _no_tool(name: str) -> ToolOutcome:
     return ToolOutcome(json.dumps({"error": f"there is no tool {name}"}), "there is no such tool")
+
+
+def _too_large(limit: int) -> ToolOutcome:
+    message = f"the result is larger than {limit} bytes, more than the data channel takes"
+    return ToolOutcome(json.dumps({"error": message}), message)
 
 
 def _tool_name(tool: Tool | Json) -> str:

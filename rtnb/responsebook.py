@@ -32,6 +32,7 @@ class ResponseBook:
         self.active: set[str] = set()
         self._owner = owner
         self._known: dict[str, tuple[TurnState | None, ResponseState]] = {}
+        self._whole: set[tuple[str, int]] = set()  # parts whose text is complete
 
     @property
     def sounding(self) -> bool:
@@ -59,10 +60,11 @@ class ResponseBook:
         key = (str(data.get("item_id")), int(data.get("content_index") or 0))
         if "audio" in event.type:
             response.audio_expected = True
-        if event.type.endswith(".delta"):
-            response.parts[key] = response.parts.get(key, "") + str(data.get("delta") or "")
-        else:
+        if event.type.endswith(".done"):
+            self._whole.add(key)
             response.parts[key] = str(data.get("transcript", data.get("text")) or "")
+        elif key not in self._whole:  # else it has come late
+            response.parts[key] = response.parts.get(key, "") + str(data.get("delta") or "")
 
     def audio_started(self, data: Json, event: Event) -> None:
         """Take ``output_audio_buffer.started``."""

@@ -61,7 +61,7 @@ def create_run_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     """
     if folder is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        path = runs_root() / f"{stamp}-{secrets.token_hex(3)}"
+        path = _private(runs_root()) / f"{stamp}-{secrets.token_hex(3)}"
     else:
         path = Path(folder).absolute()
     if (path / RUN).exists():
@@ -71,6 +71,14 @@ def create_run_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     except OSError as error:
         raise RunError(f"The run folder {str(path)!r} cannot be made: {error.strerror}.") from None
     return path
+
+
+def _private(root: Path) -> Path:
+    """Make a folder that only this user can enter; where somebody else owns it, make another."""
+    root.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and (root.is_symlink() or root.stat().st_uid != os.getuid()):
+        return Path(tempfile.mkdtemp(prefix=f"{root.name}-"))
+    return root
 
 
 class WavWriter:

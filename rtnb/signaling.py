@@ -27,6 +27,7 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_MODEL: Final = "gpt-realtime-2.1"
 _BETA_MODEL: Final = "gpt-4o-realtime-preview"
 _TIMEOUT: Final = (10.0, 30.0)  # seconds to connect, seconds to answer
+_HANG_UP_TIMEOUT: Final = (2.0, 3.0)
 _LOOPBACK: Final = frozenset({"localhost", "::1"})
 
 
@@ -268,7 +269,7 @@ class Endpoint:
 
     def hang_up(self, call_id: str) -> bool:
         """End a call by its id, with the standard key; return whether the server did."""
-        response = self._post(f"realtime/calls/{quote(call_id)}/hangup")
+        response = self._post(f"realtime/calls/{quote(call_id)}/hangup", timeout=_HANG_UP_TIMEOUT)
         return bool(response.ok)
 
     # --- the wire ---------------------------------------------------------------------------------
@@ -297,6 +298,7 @@ class Endpoint:
         sdp: str | None = None,
         files: Any = None,
         bearer: str | None = None,
+        timeout: tuple[float, float] = _TIMEOUT,
     ) -> requests.Response:
         import requests
 
@@ -315,7 +317,7 @@ class Endpoint:
                     json=json_body,
                     data=None if sdp is None else sdp.encode(),
                     files=files,
-                    timeout=_TIMEOUT,
+                    timeout=timeout,
                     allow_redirects=False,  # a redirect would carry the key along
                 )
             except requests.RequestException as error:

@@ -34,7 +34,7 @@ class TurnFiles:
         Takes one JSON record for turns.jsonl.
     """
 
-    def __init__(self, folder: Path, note: Callable[[str], None]):
+    def __init__(self, folder: Path, note: Callable[[str], object]):
         self._folder = folder
         self._note = note
         self._cutter = ThreadPoolExecutor(1, thread_name_prefix="rtnb-cut")

@@ -276,7 +276,8 @@ class Turn:
             return Latency(None, end, None)
         audible = audible_span(self._source.audio.clip("heard", *span))
         first = None if audible is None else span[0] + audible[0]
-        return Latency(None if end is None or first is None else first - end, end, first)
+        waited = None if end is None or first is None else round(first - end, 6)
+        return Latency(waited, end, first)
 
     def _speech_end(self) -> float | None:
         if self._state.text is not None:

@@ -181,7 +181,7 @@ def test_a_saved_notebook_is_valid_and_its_cells_have_names(name: str) -> None:
 def test_a_saved_notebook_names_no_machine_and_no_key(name: str) -> None:
     """No absolute path and nothing like a key is in the file."""
     text = (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
-    assert not re.search(r"""["'\s(=](/|~/|[A-Za-z]:\\\\)\w""", text)
+    assert not re.search(r"""["'`\s(=](/|~/|[A-Za-z]:\\\\)\w""", text)
     assert not re.search(r"\b(sk-|ek_)\w", text)
 
 

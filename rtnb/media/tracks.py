@@ -235,7 +235,9 @@ class FileTrack(PacedTrack):
         super().__init__(encoded=encoded)
         self._pcm = clip_to_pcm(Clip.read(path))
         self._repeat = loop
-        self._silent_left = trailing_silence
+        # in frames; rounded first, as 0.2 / 0.02 may be a little more than 10
+        whole = math.isfinite(trailing_silence)
+        self._silent_left = math.ceil(round(trailing_silence / PTIME, 6)) if whole else math.inf
         self._queue = _blocks(self._pcm, encoded)
 
     def _next(self, now: float) -> tuple[S16, bytes | None] | None:
@@ -244,7 +246,7 @@ class FileTrack(PacedTrack):
             self._queue = _blocks(self._pcm, self.encoded)
             block = next(self._queue)
         if block is None and self._silent_left > 0:
-            self._silent_left -= PTIME if math.isfinite(self._silent_left) else 0.0
+            self._silent_left -= 1
             block = _SILENCE, None
         return block
 
