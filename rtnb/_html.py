@@ -24,9 +24,13 @@ _CELL: Final = (
 )
 _LONGEST: Final = 20_000
 
-# bidirectional overrides and other characters that make shown text lie about its order
+# control characters, and bidirectional ones, which make shown text lie about its order
 _HIDDEN: Final = dict.fromkeys(
-    [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x1B], "\ufffd"
+    [
+        *(n for n in (*range(0x20), *range(0x7F, 0xA0)) if chr(n) not in "\t\n\r"),
+        *(0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    ],
+    "\ufffd",
 )
 
 

@@ -130,11 +130,19 @@ class Conversation:
         return [commit, create]
 
     def abandon(self, turn: TurnState, time: float) -> list[Effect]:
-        """End a push-to-talk turn without asking for an answer: what was said is thrown away."""
+        """End a turn that is not to be answered: what was said is thrown away."""
         turn.holding = False
         self._sound.reach(time)
         clear = self._send({"type": "input_audio_buffer.clear"}, None)
         return [clear, *self._finish(turn, "cancelled")]
+
+    def drop_unanswered(self, time: float) -> list[Effect]:
+        """End the turns that wait for a response: what was said is thrown away, none is wanted."""
+        effects: list[Effect] = []
+        for turn in self.turns:
+            if turn.status == "in_progress" and not turn.responses and not turn.holding:
+                effects += self.abandon(turn, time)
+        return effects
 
     def request_response(self, turn: TurnState, response: Json | None = None) -> list[Effect]:
         """Ask for a response when none is active; only one is asked for at a time."""
@@ -381,6 +389,11 @@ class Conversation:
             owner.awaiting = max(owner.awaiting - 1, 0)
         return owner
 
+    def _on_response_created(self, data: Json, event: Event) -> list[Effect]:
+        turn = self._responses.created(data, event)
+        unwanted = turn is not None and turn.status == "cancelled"
+        return self.interrupt() if unwanted else []
+
     def _on_response_done(self, data: Json, event: Event) -> list[Effect]:
         turn = self._responses.done(data, event)
         items = (data.get("response") or {}).get("output") or []
@@ -443,10 +456,10 @@ def _handlers(c: Conversation) -> dict[str, _Handler]:
         f"{spoken}.delta": c._on_transcription,
         f"{spoken}.completed": c._on_transcription,
         f"{spoken}.failed": c._on_transcription,
+        "response.created": c._on_response_created,
         "response.done": c._on_response_done,
     }
     noted: dict[str, Callable[[Json, Event], None]] = {
-        "response.created": book.created,
         "response.content_part.added": book.content_part,
         "response.output_audio_transcript.delta": book.transcript,
         "response.output_audio_transcript.done": book.transcript,

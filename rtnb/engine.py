@@ -165,7 +165,10 @@ class ThreadEngine:
     """
 
     def __init__(self) -> None:
+        from rtnb.media.host import Host
+
         self._registry = _Registry()
+        self._host = Host(self._registry.deliver)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="rtnb-media", daemon=True)
         self._thread.start()
@@ -191,10 +194,7 @@ class ThreadEngine:
         self._host.dispatch(message)
 
     def _run(self) -> None:
-        from rtnb.media.host import Host
-
         asyncio.set_event_loop(self._loop)
-        self._host = Host(self._registry.deliver)
         self._loop.run_forever()
 
 

@@ -49,8 +49,7 @@ def window_levels(clip: Clip) -> npt.NDArray[np.float64]:
     numpy.ndarray
         float64, shape (n,); n is 0 for a clip shorter than a window.
     """
-    window = round(_WINDOW * clip.sample_rate)
-    hop = round(_HOP * clip.sample_rate)
+    window, hop = _steps(clip)
     if len(clip) < window:
         return np.zeros(0)
     sums = np.concatenate([[0.0], np.cumsum(np.square(clip.samples, dtype=np.float64))])
@@ -58,6 +57,17 @@ def window_levels(clip: Clip) -> npt.NDArray[np.float64]:
     power = (sums[starts + window] - sums[starts]) / window
     levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-12))
     return levels
+
+
+def _steps(clip: Clip) -> tuple[int, int]:
+    """Return the length of a window and of a hop in whole samples of a clip."""
+    return round(_WINDOW * clip.sample_rate), round(_HOP * clip.sample_rate)
+
+
+def _ends(clip: Clip, above: npt.NDArray[np.intp]) -> tuple[int, int]:
+    """Return the first sample of the first of these windows, and the end of the last one."""
+    window, hop = _steps(clip)
+    return int(above[0]) * hop, int(above[-1]) * hop + window
 
 
 def speech_span(clip: Clip) -> tuple[float, float] | None:
@@ -74,8 +84,8 @@ def speech_span(clip: Clip) -> tuple[float, float] | None:
     noise = float(np.percentile(sounding, 10)) + _ABOVE_NOISE
     if noise < levels.max() - _ABOVE_NOISE:  # steady sound has no floor of its own
         threshold = max(threshold, noise)
-    above = np.flatnonzero(levels >= threshold)
-    return float(above[0] * _HOP), float(above[-1] * _HOP + _WINDOW)
+    first, end = _ends(clip, np.flatnonzero(levels >= threshold))
+    return first / clip.sample_rate, end / clip.sample_rate
 
 
 def audible_span(clip: Clip, *, level: float = AUDIBLE_LEVEL) -> tuple[float, float] | None:
@@ -94,7 +104,7 @@ def audible_span(clip: Clip, *, level: float = AUDIBLE_LEVEL) -> tuple[float, fl
     above = np.flatnonzero(window_levels(clip) > level)
     if not len(above):
         return None
-    first = round(above[0] * _HOP * clip.sample_rate)
-    window = np.abs(clip.samples[first : first + round(_WINDOW * clip.sample_rate)])
+    first, end = _ends(clip, above)
+    window = np.abs(clip.samples[first : first + _steps(clip)[0]])
     onset = first + int(np.argmax(window > 10 ** (level / 20)))
-    return onset / clip.sample_rate, float(above[-1] * _HOP + _WINDOW)
+    return onset / clip.sample_rate, end / clip.sample_rate

@@ -42,11 +42,12 @@ class ResponseBook:
             for _, response in self._known.values()
         )
 
-    def created(self, data: Json, event: Event) -> None:
-        """Take ``response.created``."""
+    def created(self, data: Json, event: Event) -> TurnState | None:
+        """Take ``response.created``, and return the turn that it belongs to."""
         described = data.get("response") or {}
         response = self._add(str(described.get("id")), event)
         self.active.add(response.id)
+        return self._known[response.id][0]
 
     def content_part(self, data: Json, event: Event) -> None:
         """Take ``response.content_part.added``."""

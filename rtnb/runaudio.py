@@ -68,10 +68,10 @@ class RunAudio:
         try:
             with (self._folder / PACKETS).open(encoding="utf-8") as rows:
                 for row in rows:
-                    if row.startswith("lost,"):
+                    if row.startswith("lost,") and row.endswith("\n"):  # the last may be cut
                         # a lost row's size is the samples that are missing (see media.capture)
                         *_, size, position = row.rstrip("\n").split(",")
                         found.append((int(position), int(position) + int(size)))
         except (OSError, ValueError):
-            return found  # a row cut short by a sudden death
+            return found
         return found

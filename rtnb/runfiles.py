@@ -127,8 +127,9 @@ class RunWriter:
     def __init__(self, folder: Path, *, sample_rate: int):
         self.folder = folder
         self._audio = WavWriter(folder / AUDIO, channels=2, sample_rate=sample_rate)
-        self._events = (folder / EVENTS).open("a", encoding="utf-8")
-        self._turns = (folder / TURNS).open("a", encoding="utf-8")
+        # half a surrogate pair, which JSON may hold and UTF-8 may not, is written as its escape
+        self._events = (folder / EVENTS).open("a", encoding="utf-8", errors="backslashreplace")
+        self._turns = (folder / TURNS).open("a", encoding="utf-8", errors="backslashreplace")
         self._packets = (folder / PACKETS).open("a", encoding="utf-8")
         self._packets.write(PACKET_FIELDS + "\n")
         self._packets.flush()

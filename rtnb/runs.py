@@ -159,7 +159,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a file; a last line cut by a sudden death is left out."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
         except ValueError:

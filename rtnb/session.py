@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from rtnb import _html
 from rtnb import messages as m
@@ -24,6 +24,8 @@ from rtnb.tools import Tool
 from rtnb.turns import Turn
 
 __all__ = ["Session"]
+
+_SETTLE: Final = 2.0  # seconds that the server's turn detection may take to hear the end
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -120,15 +122,22 @@ class Session(LiveCall):
         return [self._conversation.update_session(change)[1].event]
 
     def interrupt(self, *, timeout: float = 5.0) -> None:
-        """Stop the reply: cancel the response, clear its sound, and wait until the turn is over."""
+        """Stop the reply: cancel the response, clear its sound, and wait until the turn is over.
+
+        A turn that has no response yet is ended too: its prompt stops, and no answer is wanted.
+        """
         with self.changed:
             self._check_open()
             current = [turn for turn in self.turns if turn.status == "in_progress"]
             self._try_send(m.Cancel(self._id))
-            if any(turn._state.responses or turn._state.pending for turn in current):
+            if self._conversation.speaking:
                 self._act(self._conversation.interrupt())
+            self._act(self._conversation.drop_unanswered(self._now()))
         for turn in current:
             turn.wait(timeout)
+        states = [turn._state for turn in current]
+        with self.changed:  # or the server would hear the next prompt as more of this one
+            self._wait(lambda: not any(s.speaking or s.awaiting for s in states), _SETTLE)
 
     def send_event(self, event: Json) -> str:
         """Send an event of your own (in the server's dialect), and return its ``event_id``."""

@@ -5,6 +5,7 @@ Every failure becomes one of rtnb's errors here, with a sentence that holds no k
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import time
 from collections.abc import Mapping
@@ -28,13 +29,15 @@ DEFAULT_MODEL: Final = "gpt-realtime-2.1"
 _BETA_MODEL: Final = "gpt-4o-realtime-preview"
 _TIMEOUT: Final = (10.0, 30.0)  # seconds to connect, seconds to answer
 _HANG_UP_TIMEOUT: Final = (2.0, 3.0)
-_LOOPBACK: Final = frozenset({"localhost", "::1"})
 
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL names this machine's loopback address."""
     host = (urlsplit(url).hostname or "").lower()
-    return host in _LOOPBACK or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name; one that only begins like an address is not trusted
+        return host == "localhost"
 
 
 class EphemeralKey:

@@ -337,3 +337,13 @@ def test_a_prompt_sent_right_after_push_to_talk_is_a_turn_of_its_own(peer: rtnb.
         second = s.send(rtnb.sample("largest_planet"))
         assert first.wait(20).transcript == "Seven times eight is fifty-six."
         assert second.wait(20).transcript == "The largest planet is Jupiter."
+
+
+def test_interrupting_while_the_prompt_plays_ends_the_turn(session: rtnb.Session) -> None:
+    """The prompt stops, no answer comes, and the session goes on."""
+    turn = session.send(rtnb.sample("leap_year"))
+    session.events.wait_for("input_audio_buffer.speech_started", after=len(session.events))
+    session.interrupt()
+    assert turn.status == "cancelled"
+    assert not turn.responses
+    assert session.ask(rtnb.sample("greeting")).transcript == "Hello! I am doing fine today."

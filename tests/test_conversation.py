@@ -1,668 +1,778 @@
-"""The conversation, sans-I/O: lists of events in, turns and effects out (PROTOCOL 4.4)."""
+"""Lists of events in, state and effects out: PROTOCOL 4.4 and its permutations, without a wire."""
 
 from __future__ import annotations
 
-import itertools
+import json
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
-from talking import (
-    LOUD,
-    Talk,
-    answer,
-    audio_part,
-    created,
-    done,
-    function_call,
-    heard_speech,
-    refused,
-    said,
-    sound,
-    types,
-)
 
-from rtnb.dialects import BETA
+from rtnb.conversation import Conversation, Effect, RunTool, Send, TurnOver
+from rtnb.dialects import BETA, GA, Dialect
+from rtnb.events import Event
+from rtnb.turnover import TAIL
+from rtnb.turnstate import ToolCall, TurnState
 
-# --- A and D: one answer --------------------------------------------------------------------------
+Json = dict[str, Any]
+
+BETA_NAMES = {ga: beta for beta, ga in BETA.received.items()}
 
 
-def test_a_spoken_turn_is_over_when_its_sound_is_on_disk_not_at_response_done():
-    """Sequence A: response.done is early; stopped plus 300 ms of written audio ends the turn."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), *answer())
-    talk.hears(5.0, LOUD)
-    assert turn.status == "in_progress"
-    talk.receives(sound("stopped"))
-    stopped = talk.now
-    talk.hears(0.2)
-    assert turn.status == "in_progress"
-    talk.hears(0.2)
-    assert turn.status == "completed"
-    assert talk.over() == [1]
-    assert turn.responses[0].audio_ended == stopped
+# --- what a server sends ------------------------------------------------------------------------
+
+
+def spoken_input(item: str = "u1") -> list[Json]:
+    """Return the events of one committed utterance."""
+    user = {"id": item, "type": "message", "role": "user"}
+    return [
+        {"type": "input_audio_buffer.speech_started", "item_id": item, "audio_start_ms": 0},
+        {"type": "input_audio_buffer.speech_stopped", "item_id": item, "audio_end_ms": 2000},
+        {"type": "input_audio_buffer.committed", "item_id": item},
+        {"type": "conversation.item.added", "item": user},
+        {"type": "conversation.item.done", "item": user},
+    ]
+
+
+def created(response: str = "r1") -> Json:
+    """Return response.created."""
+    return {"type": "response.created", "response": {"id": response, "status": "in_progress"}}
+
+
+def done(response: str = "r1", status: str = "completed", **known: Any) -> Json:
+    """Return response.done."""
+    return {"type": "response.done", "response": {"id": response, "status": status, **known}}
+
+
+def part(kind: str, response: str = "r1", item: str = "a1") -> Json:
+    """Return response.content_part.added."""
+    return {
+        "type": "response.content_part.added",
+        "response_id": response,
+        "item_id": item,
+        "content_index": 0,
+        "part": {"type": kind},
+    }
+
+
+def said(name: str, text: str, response: str = "r1", item: str = "a1") -> Json:
+    """Return a delta or the end of a transcript or text; `name` is what follows ``response.``."""
+    field = "delta" if name.endswith("delta") else name.split("_")[-1].partition(".")[0]
+    place = {"response_id": response, "item_id": item, "content_index": 0}
+    return {"type": f"response.{name}", **place, field: text}
+
+
+def buffer(what: str, response: str = "r1") -> Json:
+    """Return an output_audio_buffer event."""
+    return {"type": f"output_audio_buffer.{what}", "response_id": response}
+
+
+def spoken_answer(response: str = "r1", item: str = "a1", text: str = "Paris.") -> list[Json]:
+    """Return a whole spoken answer, without the end of its sound."""
+    half = len(text) // 2
+    return [
+        created(response),
+        {"type": "response.output_item.added", "response_id": response, "item": {"id": item}},
+        {"type": "conversation.item.added", "item": {"id": item, "role": "assistant"}},
+        part("audio", response, item),
+        said("output_audio_transcript.delta", text[:half], response, item),
+        buffer("started", response),
+        said("output_audio_transcript.delta", text[half:], response, item),
+        {"type": "response.output_audio.done", "response_id": response, "item_id": item},
+        said("output_audio_transcript.done", text, response, item),
+        {"type": "response.content_part.done", "response_id": response, "item_id": item},
+        {"type": "conversation.item.done", "item": {"id": item, "role": "assistant"}},
+        {"type": "response.output_item.done", "response_id": response, "item": {"id": item}},
+        done(response, usage={"total_tokens": 7}),
+        {"type": "rate_limits.updated", "rate_limits": []},
+    ]
+
+
+def calls(*ids: str) -> list[Json]:
+    """Return the output items of a response that calls ``weather`` once for each id."""
+    return [
+        {"type": "function_call", "call_id": i, "name": "weather", "arguments": '{"city": "Rome"}'}
+        for i in ids
+    ]
+
+
+def error(event_id: str | None = None, code: str = "invalid_value", message: str = "No.") -> Json:
+    """Return an error event."""
+    about = {"type": "invalid_request_error", "code": code, "message": message}
+    return {"type": "error", "error": {**about, "event_id": event_id}}
+
+
+def transcription(what: str, item: str = "u1", **fields: Any) -> Json:
+    """Return an input_audio_transcription event."""
+    return {
+        "type": f"conversation.item.input_audio_transcription.{what}",
+        "item_id": item,
+        **fields,
+    }
+
+
+# --- verbs ----------------------------------------------------------------------------------------
+
+
+def feed(
+    talk: Conversation, events: Iterable[Json], at: float, dialect: Dialect = GA
+) -> list[Effect]:
+    """Let events arrive, one every 10 ms from `at` on; return what is to be done."""
+    effects: list[Effect] = []
+    for place, data in enumerate(events):
+        event = Event(json.dumps(data), time=at + place / 100, direction="received")
+        event.type = dialect.normalised(event.type)
+        effects += talk.received(event)
+    return effects
+
+
+def speak(talk: Conversation, begin: float = 0.0, end: float = 2.0) -> TurnState:
+    """Begin an audio turn whose prompt has been played."""
+    turn, effects = talk.begin_turn(begin, "audio")
+    play = f"play-{turn.number}"
+    talk.play_queued(turn, play)
+    talk.play_started(play, begin)
+    talk.play_ended(play, end)
+    assert effects == []
+    return turn
+
+
+def write(talk: Conversation, text: str = "Hi", at: float = 0.0) -> tuple[TurnState, list[Json]]:
+    """Begin a text turn, and let what it sends leave."""
+    turn, effects = talk.begin_turn(at, "text", text=text)
+    return turn, leave(talk, effects, at)
+
+
+def leave(talk: Conversation, effects: Iterable[Effect], at: float) -> list[Json]:
+    """Let the events of effects leave; return them."""
+    out = [effect.event for effect in effects if isinstance(effect, Send)]
+    for event in out:
+        talk.sent(Event(json.dumps(event), time=at, direction="sent"))
+    return out
+
+
+def hear(talk: Conversation, begin: float, end: float, level: float = -20.0) -> list[Effect]:
+    """Hear sound of one level."""
+    return talk.heard(end, [level] * round((end - begin) / 0.02))
+
+
+def types(events: Iterable[Json]) -> list[str]:
+    """Return the types of events."""
+    return [event["type"] for event in events]
+
+
+def overs(effects: Iterable[Effect]) -> list[tuple[int, str]]:
+    """Return which turns are over, and how."""
+    return [(e.turn.number, e.turn.status) for e in effects if isinstance(e, TurnOver)]
+
+
+def requested(events: Iterable[Json]) -> list[str]:
+    """Return the ids of the response.create events among `events`."""
+    return [event["event_id"] for event in events if event["type"] == "response.create"]
+
+
+@pytest.fixture
+def talk() -> Conversation:
+    """A conversation with a GA server."""
+    return Conversation()
+
+
+# --- A: a spoken turn -----------------------------------------------------------------------------
+
+
+def test_a_spoken_turn_is_over_when_its_sound_has_been_heard(talk: Conversation) -> None:
+    """Sequence A: response.done does not end the turn; stopped and its tail on disk do."""
+    turn = speak(talk)
+    assert overs(feed(talk, [*spoken_input(), *spoken_answer()], 2.0)) == []
+    feed(talk, [buffer("stopped")], 5.0)
+    assert overs(talk.heard(5.29, [])) == []
+    assert overs(talk.heard(5.3, [])) == [(1, "completed")]
     assert turn.responses[0].transcript == "Paris."
-    assert turn.responses[0].usage == {"total_tokens": 10}
+    assert turn.responses[0].usage == {"total_tokens": 7}
+
+
+def test_a_spoken_turn_keeps_the_times_of_its_sound(talk: Conversation) -> None:
+    """The response knows when it was created, done, audible and over."""
+    turn = speak(talk)
+    feed(talk, spoken_input(), 2.0)
+    feed(talk, [*spoken_answer(), buffer("stopped")], 3.0)
+    response = turn.responses[0]
+    assert (response.created, response.audio_started) == (3.0, 3.05)
+    assert (response.done, response.audio_ended) == (3.12, 3.14)
+
+
+def test_a_spoken_turn_in_beta_names_is_the_same() -> None:
+    """Sequence A in the beta dialect's names gives the same transcript and outcome."""
+    talk = Conversation(BETA)
+    turn = speak(talk)
+    renamed = [
+        {**event, "type": BETA_NAMES.get(event["type"], event["type"])}
+        for event in [*spoken_input(), *spoken_answer(), buffer("stopped")]
+    ]
+    assert "response.audio_transcript.delta" in types(renamed)
+    feed(talk, renamed, 2.0, BETA)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    assert turn.responses[0].transcript == "Paris."
+
+
+def test_beta_events_are_strangers_to_ga(talk: Conversation) -> None:
+    """Without the dialect's renaming the transcript is not seen: the renaming does the work."""
+    turn = speak(talk)
+    beta = {**said("output_audio_transcript.done", "Paris.")}
+    beta["type"] = "response.audio_transcript.done"
+    feed(talk, [*spoken_input(), created(), beta], 2.0)
+    assert turn.responses[0].transcript == ""
+
+
+def test_a_session_in_beta_form_is_kept_in_ga_form() -> None:
+    """session.created of a beta server is read as a GA session."""
+    talk = Conversation(BETA)
+    feed(talk, [{"type": "session.created", "session": {"voice": "verse"}}], 0.0, BETA)
+    assert talk.session == {"type": "realtime", "audio": {"output": {"voice": "verse"}}}
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def shuffled(move: str, before: str) -> list[Json]:
+    """Return sequence A with the first event of one type moved before the first of another."""
+    events = [*spoken_input(), *spoken_answer(), buffer("stopped")]
+    moved = events.pop(types(events).index(move))
+    events.insert(types(events).index(before), moved)
+    return events
 
 
 @pytest.mark.parametrize(
-    ("kind", "event"),
+    ("move", "before"),
     [
-        ("text", "response.output_text"),
-        ("text", "response.output_audio_transcript"),
+        ("rate_limits.updated", "input_audio_buffer.speech_started"),
+        ("rate_limits.updated", "response.created"),
+        ("output_audio_buffer.stopped", "response.done"),
+        ("output_audio_buffer.started", "response.content_part.added"),
+        ("response.output_audio_transcript.done", "response.output_audio_transcript.delta"),
+        ("response.content_part.added", "response.done"),
+        ("conversation.item.done", "input_audio_buffer.committed"),
+        ("response.done", "response.output_audio_transcript.done"),
     ],
 )
-def test_a_text_prompt_is_an_item_and_one_response_create(kind, event):
-    """Sequence D: two events with ids of their own, the words in the first."""
-    talk = Talk()
-    turn = talk.asks("Hi")
-    item, create = talk.flushes()
-    assert item["type"] == "conversation.item.create"
-    assert item["item"]["content"] == [{"type": "input_text", "text": "Hi"}]
-    assert create["type"] == "response.create"
-    assert item["event_id"] != create["event_id"]
-    assert turn.requested == talk.now
-    talk.receives(created(), *said("Hello.", kind=event))
-    assert turn.responses[0].transcript == "Hello."
+def test_other_orders_give_the_same_turn(talk: Conversation, move: str, before: str) -> None:
+    """Where the order is not contractual, transcript and outcome do not depend on it."""
+    turn = speak(talk)
+    feed(talk, shuffled(move, before), 2.0)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    assert [r.transcript for r in turn.responses] == ["Paris."]
 
 
-def test_a_text_answer_is_over_without_any_sound():
-    """Sequence D in text mode: response.done ends it as soon as the recording has come so far."""
-    talk = Talk()
-    turn = talk.asks()
-    talk.flushes()
-    part = ("response.content_part.added", {"response_id": "resp_1", "part": {"type": "text"}})
-    talk.receives(created(), part, *said("Hello.", kind="response.output_text"), done())
-    talk.hears(0.1)
-    assert (turn.status, turn.responses[0].audio_expected) == ("completed", False)
-
-
-def test_a_beta_answer_reads_like_a_ga_answer():
-    """Sequence A in beta names."""
-    talk = Talk(BETA)
-    turn = talk.speaks()
-    beta = {"output_audio_transcript": "audio_transcript", "output_audio.": "audio."}
-    events = [*heard_speech(), *answer("Rome."), sound("stopped")]
-    for (kind, fields), (new, old) in itertools.product(events, [next(iter(beta.items()))]):
-        talk.receives((kind.replace(new, old).replace("item.added", "item.created"), fields))
-    talk.hears(0.5)
-    assert (turn.status, turn.responses[0].transcript) == ("completed", "Rome.")
-
-
-def test_a_beta_session_is_understood_in_ga_form():
-    """session.created of a beta server fills the session in GA form."""
-    talk = Talk(BETA)
-    talk.receives(("session.created", {"session": {"voice": "verse", "model": "m"}}))
-    assert talk.core.session["audio"] == {"output": {"voice": "verse"}}
-
-
-@pytest.mark.parametrize("suffix", ["delta", "completed"])
-def test_the_users_transcript_may_come_after_the_answer(suffix):
-    """Transcription is asynchronous; it still lands in its turn, by item id."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech("item_7"), *answer(), sound("stopped"))
-    talk.hears(0.5)
+def test_a_transcription_after_the_answer_still_arrives(talk: Conversation) -> None:
+    """The user's words come after response.done, even after the turn is over."""
+    turn = speak(talk)
+    feed(talk, [*spoken_input(), *spoken_answer(), buffer("stopped")], 2.0)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    feed(talk, [transcription("completed", transcript="The capital of France?")], 9.5)
+    assert turn.transcripts == {"u1": "The capital of France?"}
     assert turn.status == "completed"
-    about = {"item_id": "item_7", "delta": "Where?", "transcript": "Where?"}
-    talk.receives((f"conversation.item.input_audio_transcription.{suffix}", about))
-    assert turn.transcripts == {"item_7": "Where?"}
 
 
-def test_a_failed_transcription_is_kept_apart_from_the_turn():
-    """The turn completes; why there is no transcript is known."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech("item_7"), *answer(), sound("stopped"))
-    error = {"item_id": "item_7", "error": {"message": "no model"}}
-    talk.receives(("conversation.item.input_audio_transcription.failed", error))
-    talk.hears(0.5)
-    assert (turn.status, turn.transcription_error, turn.transcripts) == (
-        "completed",
-        "no model",
-        {},
-    )
+def test_transcription_deltas_add_up(talk: Conversation) -> None:
+    """Deltas are joined until the whole text comes."""
+    turn = speak(talk)
+    feed(talk, spoken_input(), 2.0)
+    feed(talk, [transcription("delta", delta="The "), transcription("delta", delta="cap")], 2.1)
+    assert turn.transcripts == {"u1": "The cap"}
+    feed(talk, [transcription("completed", transcript="The capital?")], 2.2)
+    assert turn.transcripts == {"u1": "The capital?"}
+
+
+def test_a_late_transcription_delta_adds_nothing(talk: Conversation) -> None:
+    """A delta after the whole text does not repeat it."""
+    turn = speak(talk)
+    whole = transcription("completed", transcript="The capital?")
+    feed(talk, [*spoken_input(), whole, transcription("delta", delta="The ")], 2.0)
+    assert turn.transcripts == {"u1": "The capital?"}
+
+
+def test_a_failed_transcription_is_kept_with_its_reason(talk: Conversation) -> None:
+    """The turn says why there are no words, and is not failed by that."""
+    turn = speak(talk)
+    reason = {"code": "audio_unintelligible", "message": "Not understood."}
+    feed(talk, [*spoken_input(), transcription("failed", error=reason)], 2.0)
+    assert turn.transcription_error == "Not understood."
+    assert turn.status == "in_progress"
+
+
+@pytest.mark.parametrize("unknown", ["session.surprise", "response.mcp_call.completed", ""])
+def test_unknown_events_change_nothing(talk: Conversation, unknown: str) -> None:
+    """An event of an unknown type leaves the turn as it was and asks for nothing."""
+    turn = speak(talk)
+    feed(talk, [*spoken_input(), created()], 2.0)
+    before = repr((turn, [str(r) for r in turn.responses]))
+    assert feed(talk, [{"type": unknown, "response_id": "r9", "item_id": "u1"}], 3.0) == []
+    assert repr((turn, [str(r) for r in turn.responses])) == before
+
+
+def test_unknown_fields_are_ignored(talk: Conversation) -> None:
+    """Every event of sequence A may carry fields that nobody knows."""
+    turn = speak(talk)
+    events = [*spoken_input(), *spoken_answer(), buffer("stopped")]
+    feed(talk, [{**event, "obfuscation": "x", "languages": ["en"]} for event in events], 2.0)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    assert turn.responses[0].transcript == "Paris."
+
+
+@pytest.mark.parametrize(
+    "bare",
+    ["session.updated", "error", "response.created", "response.done", "response.output_text.done"],
+)
+def test_an_event_without_its_fields_is_survived(talk: Conversation, bare: str) -> None:
+    """An event that holds nothing but its type does no harm."""
+    speak(talk)
+    feed(talk, [{"type": bare}, *spoken_input(), *spoken_answer(), buffer("stopped")], 2.0)
+    assert talk.turns[0].responses[-1].transcript == "Paris."
+
+
+# --- servers that say less ------------------------------------------------------------------------
+
+
+def test_filtered_events_are_enough(talk: Conversation) -> None:
+    """Azure's filter passes neither created nor committed nor done, and the turn still ends."""
+    turn = speak(talk)
+    heard = [e for e in spoken_input() if e["type"].startswith("input_audio_buffer.speech")]
+    events = [
+        *heard,
+        buffer("started"),
+        said("output_audio_transcript.delta", "Par"),
+        said("output_audio_transcript.done", "Paris."),
+    ]
+    feed(talk, [*events, transcription("completed", transcript="The capital?")], 2.0)
+    feed(talk, [buffer("stopped")], 5.0)
+    assert overs(talk.heard(6.0, [])) == []
+    assert overs(talk.heard(6.1, [])) == [(1, "completed")]
+    assert turn.responses[0].transcript == "Paris."
+    assert turn.transcripts == {"u1": "The capital?"}
+
+
+def without_buffer_events() -> list[Json]:
+    """Return sequence A as LocalAI sends it."""
+    events = [*spoken_input(), *spoken_answer()]
+    return [e for e in events if not e["type"].startswith("output_audio_buffer")]
+
+
+def test_the_sound_ends_a_turn_without_buffer_events(talk: Conversation) -> None:
+    """Without output_audio_buffer events a turn is over a second after the last audible sound."""
+    speak(talk)
+    feed(talk, without_buffer_events(), 2.0)
+    assert overs(hear(talk, 2.5, 6.0)) == []
+    assert overs(hear(talk, 6.0, 7.0, level=-90.0)) == []
+    assert overs(hear(talk, 7.0, 7.1, level=-90.0)) == [(1, "completed")]
+
+
+def test_a_pause_in_the_sound_does_not_end_it(talk: Conversation) -> None:
+    """Half a second of quiet within a reply is not its end."""
+    speak(talk)
+    feed(talk, without_buffer_events(), 2.0)
+    hear(talk, 2.5, 3.0)
+    assert overs(hear(talk, 3.0, 3.5, level=-90.0)) == []
+    assert overs(hear(talk, 3.5, 4.4)) == []
+    assert overs(hear(talk, 4.4, 5.3, level=-90.0)) == []
+
+
+def test_nothing_for_ten_seconds_is_no_reply(talk: Conversation) -> None:
+    """A turn that nothing answers is no_reply more than 10 s after its prompt's end."""
+    speak(talk, 0.0, 2.0)
+    assert overs(talk.heard(12.0, [])) == []
+    assert overs(talk.heard(12.01, [])) == [(1, "no_reply")]
+
+
+def test_an_unanswered_request_does_not_block_the_next(talk: Conversation) -> None:
+    """After a request that was never answered, the next turn still asks for its response."""
+    write(talk, at=0.0)
+    assert overs(talk.heard(10.1, [])) == [(1, "no_reply")]
+    _, events = write(talk, at=11.0)
+    assert types(events) == ["conversation.item.create", "response.create"]
 
 
 # --- C: push-to-talk ------------------------------------------------------------------------------
 
 
-def test_push_to_talk_commits_and_asks_once():
-    """Sequence C: commit and response.create in this order; the answer is the turn's."""
-    talk = Talk()
-    turn, effects = talk.core.begin_turn(0.0, "push_to_talk")
-    assert (effects, turn.holding) == ([], True)
-    events = talk.core.commit_events(turn)
+def push(talk: Conversation) -> tuple[TurnState, list[Json]]:
+    """Hold a turn, play into it, and return it with the events that end it, sent at 2.2 s."""
+    turn, _ = talk.begin_turn(0.0, "push_to_talk")
+    talk.play_queued(turn, "p")
+    talk.play_started("p", 0.1)
+    events = talk.commit_events(turn)
+    talk.play_ended("p", 2.0)
+    return turn, leave(talk, [Send(event) for event in events], 2.2)
+
+
+def test_push_to_talk_commits_then_asks(talk: Conversation) -> None:
+    """Sequence C: one commit, then one response.create, each with an id of its own."""
+    turn, events = push(talk)
     assert types(events) == ["input_audio_buffer.commit", "response.create"]
-    assert turn.holding is False
-    for event in events:
-        talk.leaves(event)
-    talk.receives(("input_audio_buffer.committed", {"item_id": "item_1"}), *answer())
-    talk.receives(sound("stopped"))
-    talk.hears(0.5)
-    assert (turn.status, turn.awaiting, turn.pending) == ("completed", 0, 0)
+    assert events[0]["event_id"] != events[1]["event_id"]
+    assert turn.requested == 2.2
 
 
-def test_a_held_turn_is_not_over_however_long_it_is_held():
-    """Nothing ends a turn that push-to-talk still holds."""
-    talk = Talk()
-    turn, _ = talk.core.begin_turn(0.0, "push_to_talk")
-    talk.hears(30.0)
+def test_push_to_talk_is_answered_once(talk: Conversation) -> None:
+    """Sequence C: the manual commit awaits no response of turn detection."""
+    turn, _ = push(talk)
+    feed(talk, [*spoken_input()[2:], *spoken_answer(), buffer("stopped")], 2.3)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    assert (turn.awaiting, turn.pending, len(turn.responses)) == (0, 0, 1)
+
+
+def test_a_held_turn_does_not_end(talk: Conversation) -> None:
+    """While push-to-talk is held, nothing is given up."""
+    talk.begin_turn(0.0, "push_to_talk")
+    assert overs(talk.heard(60.0, [])) == []
+
+
+def test_a_cut_prompt_takes_its_request_back(talk: Conversation) -> None:
+    """A prompt cancelled before its commit left is not waited for, and the next turn may ask."""
+    turn, _ = talk.begin_turn(0.0, "push_to_talk")
+    talk.play_queued(turn, "p")
+    talk.commit_events(turn)
+    talk.play_ended("p", 1.0, cancelled=True)
+    assert turn.pending == 0
+    _, events = write(talk, at=1.5)
+    assert types(events) == ["conversation.item.create", "response.create"]
+
+
+def test_an_empty_commit_is_not_counted(talk: Conversation) -> None:
+    """After a refused commit, the next commit of turn detection awaits its response again."""
+    turn, events = push(talk)
+    feed(talk, [error(events[0]["event_id"], "input_audio_buffer_commit_empty")], 2.3)
+    assert (turn.status, turn.error) == ("failed", "No.")
+    second = speak(talk, 3.0, 5.0)
+    feed(talk, spoken_input("u2"), 5.0)
+    assert second.awaiting == 1
+
+
+# --- D: text in -----------------------------------------------------------------------------------
+
+
+def test_a_text_turn_sends_an_item_and_asks(talk: Conversation) -> None:
+    """Sequence D: the text as a user message, then response.create."""
+    turn, events = write(talk, "Hi")
+    assert types(events) == ["conversation.item.create", "response.create"]
+    content = [{"type": "input_text", "text": "Hi"}]
+    assert events[0]["item"] == {"type": "message", "role": "user", "content": content}
+    assert turn.text == "Hi"
+
+
+def test_a_text_answer_ends_with_its_event(talk: Conversation) -> None:
+    """Sequence D with text output: no sound is waited for."""
+    turn, _ = write(talk)
+    answer = [
+        created(),
+        part("text"),
+        said("output_text.delta", "Hel"),
+        said("output_text.delta", "lo"),
+        said("output_text.done", "Hello"),
+        done(),
+    ]
+    talk.heard(2.0, [])
+    assert overs(feed(talk, answer, 1.0)) == [(1, "completed")]
+    assert turn.responses[0].transcript == "Hello"
+
+
+def test_a_text_turn_may_be_answered_aloud(talk: Conversation) -> None:
+    """Sequence D with audio output waits for the sound like any spoken turn."""
+    write(talk)
+    feed(talk, spoken_answer(), 1.0)
+    assert overs(talk.heard(5.0, [])) == []
+    feed(talk, [buffer("stopped")], 5.0)
+    assert overs(talk.heard(5.3, [])) == [(1, "completed")]
+
+
+def test_one_response_is_asked_for_at_a_time(talk: Conversation) -> None:
+    """A second text turn sends its item at once, and its request after the first response."""
+    write(talk)
+    second, events = write(talk, at=0.1)
+    assert types(events) == ["conversation.item.create"]
+    assert requested(leave(talk, feed(talk, [created()], 0.2), 0.2)) == []
+    effects = feed(talk, [done()], 0.5)
+    assert types(leave(talk, effects, 0.5)) == ["response.create"]
+    feed(talk, [created("r2"), done("r2")], 0.6)
+    assert [r.id for r in second.responses] == ["r2"]
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def test_an_error_is_matched_by_its_event_id(talk: Conversation) -> None:
+    """The turn whose event was refused fails with the service's words; the other goes on."""
+    first, events = write(talk)
+    second = speak(talk, 1.0, 2.0)
+    assert overs(feed(talk, [error(requested(events)[0])], 3.0)) == [(1, "failed")]
+    assert (first.error, second.status) == ("No.", "in_progress")
+    assert talk.errors == []
+
+
+def test_an_error_of_nobody_is_kept(talk: Conversation) -> None:
+    """An error without a cause of ours fails no turn and is listed."""
+    turn, _ = write(talk)
+    feed(talk, [error(None), error("theirs")], 1.0)
     assert turn.status == "in_progress"
+    assert [e.data["error"]["event_id"] for e in talk.errors] == [None, "theirs"]
 
 
-def test_an_empty_commit_fails_its_turn_with_the_services_words():
-    """The error names the commit by event_id."""
-    talk = Talk()
-    turn, _ = talk.core.begin_turn(0.0, "push_to_talk")
-    commit, create = talk.core.commit_events(turn)
-    talk.leaves(commit)
-    talk.leaves(create)
-    talk.receives(refused(commit, "input_audio_buffer_commit_empty", "The buffer is too small."))
-    assert (turn.status, turn.error) == ("failed", "The buffer is too small.")
+@pytest.mark.parametrize(
+    ("empty", "told"),
+    [
+        ({"message": "", "code": ""}, "the service gave no reason"),
+        ({"message": "", "code": "x"}, "x"),
+    ],
+)
+def test_an_error_without_words_is_told(
+    talk: Conversation, empty: dict[str, str], told: str
+) -> None:
+    """An empty error still gives the turn a reason."""
+    turn, events = write(talk)
+    feed(talk, [error(requested(events)[0], **empty)], 1.0)
+    assert turn.error == told
 
 
-def test_a_cut_playing_withdraws_the_commit_that_would_have_followed():
-    """Its events never leave, so the next turn must not wait for their answer."""
-    talk = Talk()
-    held, _ = talk.core.begin_turn(0.0, "push_to_talk")
-    talk.core.play_queued(held, "play-1")
-    talk.core.play_started("play-1", 0.1)
-    talk.core.commit_events(held)
-    talk.effects += talk.core.play_ended("play-1", 0.5, cancelled=True)
-    assert held.pending == 0
-    talk.asks()
-    assert types(talk.flushes()) == ["conversation.item.create", "response.create"]
+def test_a_refused_request_frees_the_way_for_the_next(talk: Conversation) -> None:
+    """A request that waited behind a refused one is sent then."""
+    _, events = write(talk)
+    write(talk, at=0.1)
+    effects = feed(talk, [error(requested(events)[0])], 0.3)
+    assert types(leave(talk, effects, 0.3)) == ["response.create"]
+
+
+def test_an_active_response_makes_it_ask_again(talk: Conversation) -> None:
+    """conversation_already_has_active_response: asked again once after response.done."""
+    turn, events = write(talk)
+    busy = error(requested(events)[0], "conversation_already_has_active_response")
+    speaking = [created("r0"), done("r0")]
+    talk._responses.active.add("r0")  # it was created before we came
+    assert feed(talk, [busy], 0.2) == []
+    assert turn.status == "in_progress"
+    again = leave(talk, feed(talk, speaking[1:], 1.0), 1.0)
+    assert types(again) == ["response.create"]
+    assert again[0]["event_id"] != events[1]["event_id"]
+
+
+def test_a_refusal_after_a_response_of_turn_detection_is_asked_again(talk: Conversation) -> None:
+    """A response that turn detection made first is its turn's own, and the text turn asks again."""
+    spoken = speak(talk)
+    feed(talk, spoken_input(), 2.0)
+    written, events = write(talk, at=2.1)
+    busy = error(requested(events)[0], "conversation_already_has_active_response")
+    feed(talk, [created("r1"), busy], 2.2)
+    assert [r.id for r in spoken.responses] == ["r1"]
+    assert written.status == "in_progress"
+    assert types(leave(talk, feed(talk, [done("r1")], 3.0), 3.0)) == ["response.create"]
+    feed(talk, [created("r2")], 3.1)
+    assert [r.id for r in written.responses] == ["r2"]
+
+
+def test_an_update_is_acknowledged_in_order(talk: Conversation) -> None:
+    """session.updated acknowledges the oldest update; a refused one is skipped."""
+    first, _ = talk.update_session({"instructions": "a"})
+    second, _ = talk.update_session({"instructions": "b"})
+    feed(talk, [error(first), {"type": "session.updated", "session": {}}], 0.0)
+    assert (set(talk.refused), talk.acknowledged) == ({first}, {second})
+
+
+def test_a_failed_response_fails_the_turn(talk: Conversation) -> None:
+    """A model without access: response.done failed, with the service's reason."""
+    turn = speak(talk)
+    why = {"type": "failed", "error": {"code": "model_not_found", "message": "No such model."}}
+    feed(talk, [*spoken_input(), created(), done(status="failed", status_details=why)], 2.0)
+    assert overs(talk.heard(9.0, [])) == [(1, "failed")]
+    assert turn.error == "No such model."
+
+
+def test_an_incomplete_response_makes_the_turn_incomplete(talk: Conversation) -> None:
+    """max_output_tokens: the turn is incomplete, and the response says why."""
+    turn = speak(talk)
+    why = {"type": "incomplete", "reason": "max_output_tokens"}
+    answer = [*spoken_answer()[:-2], done(status="incomplete", status_details=why)]
+    feed(talk, [*spoken_input(), *answer, buffer("stopped")], 2.0)
+    assert overs(talk.heard(9.0, [])) == [(1, "incomplete")]
+    assert turn.responses[0].error == "max_output_tokens"
 
 
 # --- E: tools -------------------------------------------------------------------------------------
 
 
-def tool_turn(*items):
-    """Return a talk whose turn has just been answered with these items."""
-    talk = Talk()
-    turn = talk.asks("What is the weather?")
-    talk.flushes()
-    talk.receives(created(), done(output=list(items)))
-    return talk, turn
+def call_tools(talk: Conversation, *ids: str) -> list[RunTool]:
+    """Let the first response of a spoken turn call tools; return what is to be run."""
+    effects = feed(talk, [*spoken_input(), created(), done(output=calls(*ids))], 2.0)
+    return [effect for effect in effects if isinstance(effect, RunTool)]
 
 
-def test_a_tool_call_runs_and_its_result_is_answered():
-    """Sequence E: one output item, then one response.create; the second response ends the turn."""
-    talk, turn = tool_turn(function_call())
-    (run,) = talk.tool_calls()
-    assert (run.call.name, run.call.arguments) == ("weather", '{"city": "Oslo"}')
-    talk.effects += talk.core.tool_finished(turn, run.call, talk.now, output="12")
-    output, create = talk.flushes()
-    assert output["item"] == {"type": "function_call_output", "call_id": "call_1", "output": "12"}
-    assert create["type"] == "response.create"
+def finish(talk: Conversation, call: ToolCall, output: str, at: float) -> list[Json]:
+    """Report a tool's result, and let what it sends leave."""
+    return leave(talk, talk.tool_finished(talk.turns[0], call, at, output=output), at)
+
+
+def test_a_tool_call_is_run_after_response_done(talk: Conversation) -> None:
+    """Sequence E: the call is known by name, id and arguments, and the turn stays open."""
+    turn = speak(talk)
+    runs = call_tools(talk, "c1")
+    call = runs[0].call
+    assert (call.call_id, call.name, call.arguments) == ("c1", "weather", '{"city": "Rome"}')
+    assert runs[0].turn is turn
+    assert overs(talk.heard(30.0, [])) == []
+
+
+def test_two_tool_calls_are_answered_before_one_request(talk: Conversation) -> None:
+    """Two calls: one function_call_output each, then exactly one response.create."""
+    speak(talk)
+    runs = call_tools(talk, "c1", "c2")
+    first = finish(talk, runs[1].call, "late", 2.5)
+    second = finish(talk, runs[0].call, "18 °C", 2.6)
+    assert types(first) == ["conversation.item.create"]
+    assert types(second) == ["conversation.item.create", "response.create"]
+    assert first[0]["item"] == {"type": "function_call_output", "call_id": "c2", "output": "late"}
+    assert second[0]["item"]["call_id"] == "c1"
+
+
+def test_the_answer_after_a_tool_ends_the_turn(talk: Conversation) -> None:
+    """Both responses belong to the turn; their tool call keeps its result."""
+    turn = speak(talk)
+    (run,) = call_tools(talk, "c1")
+    finish(talk, run.call, "18 °C", 2.5)
+    feed(talk, [*spoken_answer("r2", "a2", "18 °C."), buffer("stopped", "r2")], 2.6)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    assert [r.id for r in turn.responses] == ["r1", "r2"]
+    assert (run.call.output, run.call.ended) == ("18 °C", 2.5)
+
+
+def test_a_response_that_was_repeated_runs_its_tool_once(talk: Conversation) -> None:
+    """response.done twice does not run a tool twice."""
+    speak(talk)
+    assert len(call_tools(talk, "c1")) == 1
+    assert feed(talk, [done(output=calls("c1"))], 3.0) == []
+
+
+def test_a_tool_left_to_the_user_is_not_waited_for(talk: Conversation) -> None:
+    """A call that the user answers by hand does not hold the turn open."""
+    speak(talk)
+    (run,) = call_tools(talk, "c1")
+    talk.leave_tool(run.call, 2.5)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+
+
+# --- F, G: barge-in and interruption --------------------------------------------------------------
+
+
+def test_a_second_turn_cuts_the_first(talk: Conversation) -> None:
+    """Sequence F: a turn spoken into the reply makes the first cancelled and is answered itself."""
+    first = speak(talk, 0.0, 2.0)
+    feed(talk, [*spoken_input(), *spoken_answer()], 2.0)
+    second = speak(talk, 4.0, 6.0)
+    cut = {"type": "conversation.item.truncated", "item_id": "a1", "audio_end_ms": 1500}
+    feed(talk, [spoken_input("u2")[0], buffer("cleared"), cut], 4.2)
+    assert overs(talk.heard(4.6, [])) == [(1, "cancelled")]
+    feed(talk, [*spoken_input("u2")[1:], *spoken_answer("r2", "a2", "Rome.")], 6.0)
+    feed(talk, [buffer("stopped", "r2")], 8.0)
+    assert overs(talk.heard(8.3, [])) == [(2, "completed")]
+    assert (first.responses[0].status, first.responses[0].truncated) == ("completed", 1.5)
+    assert second.responses[0].transcript == "Rome."
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
+def test_barge_in_ends_in_any_order(talk: Conversation, order: tuple[int, ...]) -> None:
+    """cleared, response.done(cancelled) and truncated may come in any order."""
+    turn = speak(talk)
+    feed(talk, [*spoken_input(), *spoken_answer()[:6]], 2.0)
+    ends = [
+        buffer("cleared"),
+        done(status="cancelled", status_details={"type": "cancelled", "reason": "turn_detected"}),
+        {"type": "conversation.item.truncated", "item_id": "a1", "audio_end_ms": 900},
+    ]
+    feed(talk, [ends[place] for place in order], 3.0)
+    assert overs(talk.heard(3.5, [])) == [(1, "cancelled")]
+    assert turn.responses[0].truncated == 0.9
+
+
+def test_two_commits_in_one_turn_wait_for_the_second_answer(talk: Conversation) -> None:
+    """A pause in the prompt makes two commits: the first reply is cut, the second counts."""
+    turn = speak(talk, 0.0, 4.0)
+    feed(talk, [*spoken_input("u1"), created("r1")], 1.5)
+    stop = done("r1", "cancelled", status_details={"reason": "turn_detected"})
+    feed(talk, [spoken_input("u2")[0], stop], 2.5)
+    assert overs(talk.heard(3.9, [])) == []
+    feed(talk, spoken_input("u2")[1:], 4.0)
+    assert overs(talk.heard(6.0, [])) == []
+    feed(talk, [*spoken_answer("r2"), buffer("stopped", "r2")], 6.0)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    assert [r.status for r in turn.responses] == ["cancelled", "completed"]
+
+
+def test_interrupting_cancels_then_clears(talk: Conversation) -> None:
+    """Sequence G: response.cancel where one is active, then output_audio_buffer.clear."""
+    speak(talk)
+    feed(talk, [*spoken_input(), *spoken_answer()[:6]], 2.0)
+    assert talk.speaking
+    sent = leave(talk, talk.interrupt(), 3.0)
+    assert types(sent) == ["response.cancel", "output_audio_buffer.clear"]
+    why = {"type": "cancelled", "reason": "client_cancelled"}
+    feed(talk, [done(status="cancelled", status_details=why), buffer("cleared")], 3.1)
+    assert overs(talk.heard(3.5, [])) == [(1, "cancelled")]
+    assert not talk.speaking
+
+
+def test_interrupting_after_response_done_only_clears(talk: Conversation) -> None:
+    """When all has been made and sound still plays, there is nothing to cancel."""
+    speak(talk)
+    feed(talk, [*spoken_input(), *spoken_answer()], 2.0)
+    assert talk.speaking
+    assert types(leave(talk, talk.interrupt(), 3.0)) == ["output_audio_buffer.clear"]
+    feed(talk, [buffer("cleared")], 3.1)
+    assert overs(talk.heard(3.5, [])) == [(1, "cancelled")]
+
+
+def test_a_refused_interruption_harms_no_turn(talk: Conversation) -> None:
+    """response_cancel_not_active is nobody's failure."""
+    turn = speak(talk)
+    feed(talk, [*spoken_input(), created()], 2.0)
+    cancel = leave(talk, talk.interrupt(), 2.1)[0]
+    feed(talk, [error(cancel["event_id"], "response_cancel_not_active")], 2.2)
     assert turn.status == "in_progress"
-    talk.receives(*answer("Twelve.", "resp_2"), sound("stopped", "resp_2"))
-    talk.hears(0.5)
-    assert turn.status == "completed"
-    assert [r.id for r in turn.responses] == ["resp_1", "resp_2"]
-
-
-def test_two_tool_calls_give_two_outputs_and_exactly_one_response_create():
-    """The model is asked again only when the last of the parallel calls has its result."""
-    talk, turn = tool_turn(function_call("call_1"), function_call("call_2"))
-    first, second = talk.tool_calls()
-    talk.effects += talk.core.tool_finished(turn, second.call, talk.now, output="b")
-    assert types(talk.flushes()) == ["conversation.item.create"]
-    talk.effects += talk.core.tool_finished(turn, first.call, talk.now, output="a")
-    assert types(talk.flushes()) == ["conversation.item.create", "response.create"]
-
-
-def test_a_failing_tool_leaves_its_error_in_the_turn():
-    """The output goes to the model, the error is kept with the call."""
-    talk, turn = tool_turn(function_call())
-    (run,) = talk.tool_calls()
-    talk.core.tool_finished(turn, run.call, talk.now, output="{}", error="KeyError: 'x'")
-    assert turn.tool_calls[0].error == "KeyError: 'x'"
-
-
-def test_a_turn_waits_for_a_slow_tool():
-    """A tool may take longer than the ten seconds after which silence is no reply."""
-    talk, turn = tool_turn(function_call())
-    talk.hears(25.0)
-    assert turn.status == "in_progress"
-
-
-def test_a_repeated_call_id_runs_once():
-    """The same function_call seen again in a later response is not run again."""
-    talk, turn = tool_turn(function_call("call_1"))
-    (run,) = talk.tool_calls()
-    talk.core.tool_finished(turn, run.call, talk.now, output="a")
-    talk.receives(created("resp_2"), done("resp_2", output=[function_call("call_1")]))
-    assert talk.tool_calls() == []
-
-
-# --- F: barge-in ----------------------------------------------------------------------------------
-
-
-def barged_in(*order):
-    """Return both turns after a second one spoke into the first one's reply."""
-    talk = Talk()
-    first = talk.speaks()
-    talk.receives(*heard_speech("item_1"), *answer()[:-2])
-    second = talk.speaks()
-    start, *rest = heard_speech("item_2")
-    talk.receives(start, *order, *rest, *answer("Rome.", "resp_2", "item_b"))
-    talk.receives(sound("stopped", "resp_2"))
-    talk.hears(0.6)
-    return talk, first, second
-
-
-CUT = (
-    sound("cleared"),
-    done(status="cancelled", status_details={"type": "cancelled", "reason": "turn_detected"}),
-    ("conversation.item.truncated", {"item_id": "item_a", "content_index": 0, "audio_end_ms": 700}),
-)
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_barge_in_cancels_the_first_turn_and_answers_the_second(order):
-    """Sequence F: cleared, response.done and truncated may come in any order."""
-    _, first, second = barged_in(*[CUT[i] for i in order])
-    assert (first.status, second.status) == ("cancelled", "completed")
-    assert [r.transcript for r in second.responses] == ["Rome."]
-    assert first.responses[0].truncated == 0.7
-    assert first.responses[0].cut is True
-
-
-def test_barge_in_after_generation_leaves_the_responses_status_completed():
-    """Only cleared and truncated come; what was heard was cut all the same."""
-    talk = Talk()
-    first = talk.speaks()
-    talk.receives(*heard_speech("item_1"), *answer())
-    talk.speaks()
-    talk.receives(heard_speech("item_2")[0], sound("cleared"))
-    talk.hears(0.5)
-    assert (first.status, first.responses[0].status) == ("cancelled", "completed")
-
-
-def test_two_commits_in_one_turn_are_answered_by_the_last_response():
-    """A pause inside the prompt splits it; the answer to the first half is cut by the second."""
-    talk = Talk()
-    turn = talk.speaks(ends=False)
-    talk.receives(*heard_speech("item_1"), *answer("What?")[:-2])
-    talk.receives(heard_speech("item_2")[0], *CUT, *heard_speech("item_2")[1:])
-    talk.core.play_ended("play-1", talk.now)
-    assert turn.status == "in_progress"
-    talk.receives(*answer("Paris.", "resp_2", "item_b"), sound("stopped", "resp_2"))
-    talk.hears(0.5)
-    assert (turn.status, len(turn.responses)) == ("completed", 2)
-    assert turn.responses[-1].transcript == "Paris."
-
-
-# --- G: interrupting ------------------------------------------------------------------------------
-
-
-def test_interrupt_cancels_the_active_response_and_then_clears_the_sound():
-    """Sequence G, while the response is being made."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), *answer()[:-2])
-    talk.effects += talk.core.interrupt()
-    assert types(talk.flushes()) == ["response.cancel", "output_audio_buffer.clear"]
-    talk.receives(*CUT)
-    talk.hears(0.5)
-    assert turn.status == "cancelled"
-
-
-def test_interrupt_after_response_done_only_clears_the_sound():
-    """response.cancel would be refused then."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), *answer())
-    assert talk.core.speaking
-    talk.effects += talk.core.interrupt()
-    assert types(talk.flushes()) == ["output_audio_buffer.clear"]
-    talk.receives(sound("cleared"))
-    talk.hears(0.5)
-    assert (turn.status, talk.core.speaking) == ("cancelled", False)
-
-
-def test_a_response_cancelled_before_it_sounded_needs_no_cleared():
-    """Nothing was heard, so nothing has to end."""
-    talk = Talk()
-    turn = talk.asks()
-    talk.flushes()
-    talk.receives(created(), audio_part(), done(status="cancelled"))
-    talk.hears(0.5)
-    assert turn.status == "cancelled"
-
-
-def test_an_error_about_our_cancel_does_not_touch_the_turn():
-    """response_cancel_not_active is kept among the errors and fails nothing."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), *answer()[:-2])
-    talk.effects += talk.core.interrupt()
-    cancel, _ = talk.flushes()
-    talk.receives(refused(cancel, "response_cancel_not_active"))
-    assert (turn.status, turn.error) == ("in_progress", None)
-    assert [e.data["error"]["code"] for e in talk.core.errors] == ["response_cancel_not_active"]
 
 
 # --- H: idle timeout ------------------------------------------------------------------------------
 
 
-def test_an_idle_timeouts_response_changes_no_finished_turn():
-    """Sequence H: the server speaks of its own accord, after the turn is over."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), *answer(), sound("stopped"))
-    talk.hears(0.5)
-    ended = turn.ended
-    talk.receives(
-        ("input_audio_buffer.timeout_triggered", {"item_id": "item_9"}),
-        ("input_audio_buffer.committed", {"item_id": "item_9"}),
-        *answer("Still there?", "resp_9", "item_z"),
-        sound("stopped", "resp_9"),
-    )
-    talk.hears(0.5)
-    assert (turn.status, turn.ended, talk.over()) == ("completed", ended, [1])
+def test_an_idle_timeout_leaves_a_finished_turn(talk: Conversation) -> None:
+    """Sequence H: the server speaks of itself; a turn that is over stays as it ended."""
+    turn = speak(talk)
+    feed(talk, [*spoken_input(), *spoken_answer(), buffer("stopped")], 2.0)
+    assert overs(talk.heard(9.0, [])) == [(1, "completed")]
+    idle = {"type": "input_audio_buffer.timeout_triggered", "item_id": "u2"}
+    again = [idle, *spoken_input("u2")[2:], *spoken_answer("r2", "a2", "Are you there?")]
+    assert feed(talk, [*again, buffer("stopped", "r2")], 20.0) == []
+    assert overs(talk.heard(30.0, [])) == []
+    assert (turn.status, turn.ended, len(talk.turns)) == ("completed", 9.0, 1)
 
 
-# --- one response.create at a time, and errors ----------------------------------------------------
-
-
-def test_a_second_response_is_asked_for_only_when_the_first_is_done():
-    """Two text turns: the second create waits."""
-    talk = Talk()
-    first, second = talk.asks("One"), talk.asks("Two")
-    assert types(talk.flushes()) == [
-        "conversation.item.create",
-        "response.create",
-        "conversation.item.create",
-    ]
-    talk.receives(created("resp_1"))
-    assert talk.flushes() == []
-    talk.receives(done("resp_1"))
-    assert types(talk.flushes()) == ["response.create"]
-    talk.receives(created("resp_2"), done("resp_2"))
-    talk.hears(0.5)
-    assert [first.responses[0].id, second.responses[0].id] == ["resp_1", "resp_2"]
-    assert (first.status, second.status) == ("completed", "completed")
-
-
-def test_a_create_that_met_an_active_response_is_sent_again():
-    """conversation_already_has_active_response is not the turn's failure."""
-    talk = Talk()
-    turn = talk.asks()
-    _, create = talk.flushes()
-    talk.receives(created("theirs"))  # turn detection was faster
-    talk.receives(refused(create, "conversation_already_has_active_response"))
-    assert (turn.status, talk.flushes()) == ("in_progress", [])
-    talk.receives(done("theirs"))
-    assert types(talk.flushes()) == ["response.create"]
-
-
-def test_a_create_refused_after_the_other_response_was_done_is_sent_at_once():
-    """Nothing active is left to wait for."""
-    talk = Talk()
-    turn = talk.asks()
-    _, create = talk.flushes()
-    talk.receives(refused(create, "conversation_already_has_active_response"))
-    assert types(talk.flushes()) == ["response.create"]
-    assert turn.status == "in_progress"
-
-
-def test_an_error_is_matched_by_event_id_not_by_time():
-    """The first turn's item is refused while the second one is the latest."""
-    talk = Talk()
-    first, second = talk.asks("One"), talk.asks("Two")
-    item = talk.flushes()[0]
-    talk.receives(refused(item, message="The text is too long."))
-    assert (first.status, first.error) == ("failed", "The text is too long.")
-    assert second.status == "in_progress"
-
-
-def test_a_refused_create_lets_the_next_turn_ask():
-    """The queue moves on although no response.done will come."""
-    talk = Talk()
-    first, second = talk.asks("One"), talk.asks("Two")
-    create = talk.flushes()[1]
-    talk.receives(refused(create))
-    assert first.status == "failed"
-    assert types(talk.flushes()) == ["response.create"]
-    talk.receives(created(), done())
-    talk.hears(0.5)
-    assert (second.status, len(second.responses)) == ("completed", 1)
-
-
-def test_an_error_without_an_event_id_fails_no_turn():
-    """It is kept in `errors`."""
-    talk = Talk()
-    turn = talk.asks()
-    talk.receives(("error", {"error": {"message": "odd", "event_id": None}}))
-    assert (turn.status, len(talk.core.errors)) == ("in_progress", 1)
-
-
-def test_an_error_without_any_text_still_gives_a_reason():
-    """Some servers leave all fields empty."""
-    talk = Talk()
-    turn = talk.asks()
-    item = talk.flushes()[0]
-    talk.receives(refused(item, "", ""))
-    assert turn.error == "the service gave no reason"
-
-
-@pytest.mark.parametrize("refuse", [False, True])
-def test_a_session_update_is_acknowledged_or_refused_by_its_id(refuse):
-    """session.updated answers the oldest update, an error the one that it names."""
-    talk = Talk()
-    first, effect = talk.core.update_session({"type": "realtime"})
-    second, _ = talk.core.update_session({"type": "realtime"})
-    if refuse:
-        talk.receives(refused(effect.event))
-    talk.receives(("session.updated", {"session": {"model": "m"}}))
-    assert talk.core.acknowledged == {second if refuse else first}
-    assert set(talk.core.refused) == ({first} if refuse else set())
-    assert talk.core.session == {"model": "m"}
-
-
-def test_a_failed_response_fails_the_turn_with_its_reason():
-    """status_details.error of response.done (a model without access)."""
-    talk = Talk()
-    turn = talk.asks()
-    talk.flushes()
-    details = {"type": "failed", "error": {"code": "model_not_found"}}
-    talk.receives(created(), done(status="failed", status_details=details))
-    talk.hears(0.5)
-    assert (turn.status, turn.error) == ("failed", "model_not_found")
-
-
-def test_a_response_cut_by_its_token_limit_is_incomplete():
-    """incomplete stays the turn's word; the reason is the response's."""
-    talk = Talk()
-    turn = talk.asks()
-    talk.flushes()
-    details = {"type": "incomplete", "reason": "max_output_tokens"}
-    talk.receives(created(), done(status="incomplete", status_details=details))
-    talk.hears(0.5)
-    assert (turn.status, turn.responses[0].error) == ("incomplete", "max_output_tokens")
-
-
-def test_a_response_create_of_the_users_own_belongs_to_the_last_turn():
-    """session.send_event is followed too."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.leaves({"type": "response.create", "event_id": "mine"})
-    assert turn.pending == 1
-    talk.receives(*answer(), sound("stopped"))
-    talk.hears(0.5)
-    assert (turn.status, turn.pending) == ("completed", 0)
-
-
-# --- silence, filters, order ----------------------------------------------------------------------
-
-
-def test_unknown_events_and_fields_change_nothing():
-    """They are ignored wherever they come."""
-    talk = Talk()
-    turn = talk.speaks()
-    unknown = ("localai.speaker", {"response_id": "resp_1", "score": [1, None]})
-    for event in [*heard_speech(), *answer(), sound("stopped")]:
-        talk.receives(unknown, event, "", ("mcp_list_tools.failed", {"item_id": 3}))
-    talk.hears(0.5)
-    assert (turn.status, len(turn.responses), talk.core.errors) == ("completed", 1, [])
-
-
-def test_no_reply_is_said_after_ten_seconds_of_nothing():
-    """Counted from when something last happened to the turn."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.hears(9.9)
-    assert turn.status == "in_progress"
-    talk.hears(0.3)
-    assert (turn.status, turn.responses) == ("no_reply", [])
-
-
-def test_a_prompt_longer_than_ten_seconds_is_not_given_up_while_it_plays():
-    """The ten seconds begin at its end."""
-    talk = Talk()
-    turn = talk.speaks(1.0, ends=False)
-    talk.hears(20.0)
-    assert turn.status == "in_progress"
-    talk.core.play_ended("play-1", talk.now)
-    talk.hears(10.2)
-    assert turn.status == "no_reply"
-
-
-FILTERED = [
-    ("input_audio_buffer.speech_started", {"item_id": "item_1"}),
-    ("input_audio_buffer.speech_stopped", {"item_id": "item_1"}),
-    ("conversation.item.added", {"item": {"id": "item_1"}}),
-    *said("Paris."),
-    sound("started"),
-]
-
-
-def test_a_filtering_server_is_understood_by_what_it_sends():
-    """Azure's webrtcfilter: no session.created, no response.created, no response.done."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*FILTERED, sound("stopped"))
-    talk.hears(1.5)
-    assert (turn.status, turn.responses[0].transcript) == ("completed", "Paris.")
-
-
-def test_a_filtered_text_answer_ends_when_nothing_more_comes():
-    """There is neither a response.done nor any sound to tell the end."""
-    talk = Talk()
-    turn = talk.asks()
-    talk.flushes()
-    talk.receives(*said("Paris.", kind="response.output_text"))
-    talk.hears(9.0)
-    assert turn.status == "in_progress"
-    talk.hears(4.0)
-    assert (turn.status, turn.responses[0].transcript) == ("completed", "Paris.")
-
-
-def test_without_output_buffer_events_the_sound_decides():
-    """LocalAI sends none: one second of quiet after response.done ends the turn."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), *[e for e in answer() if "buffer" not in e[0]])
-    talk.hears(3.0, LOUD)
-    talk.hears(0.8)
-    assert turn.status == "in_progress"
-    talk.hears(0.6)
-    assert turn.status == "completed"
-
-
-def test_a_started_sound_without_stopped_ends_after_a_longer_quiet():
-    """A lost stopped must not hang the turn; pauses of speech must not end it."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), *answer())
-    talk.hears(1.0, LOUD)
-    talk.hears(4.5)
-    assert turn.status == "in_progress"
-    talk.hears(1.0)
-    assert turn.status == "completed"
-
-
-LOOSE = (
-    sound("started"),
-    sound("stopped"),
-    done(),
-    ("rate_limits.updated", {"rate_limits": []}),
-)
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_the_order_of_loose_events_does_not_matter(order):
-    """rate_limits first, stopped before response.done: the turn completes, once, in any order."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(*heard_speech(), created(), audio_part(), *said("Paris."))
-    talk.receives(*[LOOSE[i] for i in order])
-    talk.hears(1.5)
-    assert (turn.status, talk.over()) == ("completed", [1])
-    assert turn.responses[0].transcript == "Paris."
-
-
-def test_the_response_may_be_created_before_the_commit_is_told():
-    """No answer is waited for twice."""
-    talk = Talk()
-    turn = talk.speaks()
-    heard = heard_speech()
-    talk.receives(*heard[:2], *answer(), heard[2], sound("stopped"))
-    talk.hears(0.5)
-    assert turn.status == "completed"
+def test_a_server_that_speaks_first_is_survived(talk: Conversation) -> None:
+    """A response before any turn belongs to none."""
+    assert feed(talk, [*spoken_input(), *spoken_answer(), buffer("stopped")], 1.0) == []
+    assert (talk.turns, talk.speaking) == ([], False)
 
 
 # --- the end --------------------------------------------------------------------------------------
 
 
-def test_the_end_of_the_call_ends_every_open_turn():
-    """Incomplete where an answer had begun, failed where none had; the reason is kept."""
-    talk = Talk()
-    finished = talk.asks("Zero")
-    talk.flushes()
-    talk.receives(created("resp_0"), done("resp_0"))
-    talk.hears(0.5)
-    first = talk.speaks()
-    talk.receives(*heard_speech(), *answer())
-    second = talk.speaks()
-    talk.effects += talk.core.closed(talk.now, "The call is over.")
-    assert (finished.status, first.status, second.status) == ("completed", "incomplete", "failed")
-    assert (finished.error, first.error, second.error) == (None, *["The call is over."] * 2)
-    assert talk.over() == [1, 2, 3]
+@pytest.mark.parametrize(("answered", "status"), [(False, "failed"), (True, "incomplete")])
+def test_a_closed_call_ends_its_turns(talk: Conversation, answered: bool, status: str) -> None:
+    """An answered turn is incomplete, an unanswered one failed, both with the reason."""
+    turn = speak(talk)
+    feed(talk, [*spoken_input(), *([created()] if answered else [])], 2.0)
+    assert overs(talk.closed(3.0, "The call is over.")) == [(1, status)]
+    assert (turn.error, turn.ended) == ("The call is over.", 3.0)
+    assert overs(talk.closed(4.0, "again")) == []
 
 
-def test_an_unreadable_frame_is_harmless():
-    """Text that is not JSON, and JSON that is not an object."""
-    from rtnb.events import Event
-
-    talk = Talk()
-    turn = talk.asks()
-    for text in ("", "{", "[1, 2]", "null", '"response.done"'):
-        assert talk.core.received(Event(text, time=1.0, direction="received")) == []
-    assert turn.status == "in_progress"
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        ("response.created", {}),
-        ("response.created", {"response": None}),
-        ("response.done", {"response": None}),
-        ("response.done", {"response": {"id": "resp_1", "output": None, "status": None}}),
-        ("error", {}),
-        ("error", {"error": None}),
-        ("session.created", {}),
-        ("conversation.item.truncated", {}),
-        ("response.output_text.delta", {"delta": None, "content_index": None}),
-        ("response.content_part.added", {"part": None}),
-        ("input_audio_buffer.committed", {}),
-    ],
-)
-def test_missing_fields_are_survived(event):
-    """Every field may be absent or null."""
-    talk = Talk()
-    turn = talk.speaks()
-    talk.receives(event)
-    assert turn.number == 1
+def test_a_turn_is_over_once(talk: Conversation) -> None:
+    """No event after the end reports the turn a second time."""
+    speak(talk)
+    feed(talk, [*spoken_input(), *spoken_answer(), buffer("stopped")], 2.0)
+    assert overs(talk.heard(2.2 + TAIL, [])) == [(1, "completed")]
+    assert overs(feed(talk, [done(), buffer("cleared")], 3.0)) == []
+    assert overs(talk.closed(4.0, "over")) == []

@@ -46,7 +46,7 @@ FOR_PEER: Final = {"media.aiortc_hooks", "media.opus", "media.tracks"}
 # (importing function, imported module) -> why it may look up
 LOCAL: Final = {
     ("audio.Clip.plot", "plots"): "a clip draws itself; matplotlib loads when it is asked to",
-    ("engine.ThreadEngine._run", "media.host"): "the host of the media process, in a thread",
+    ("engine.ThreadEngine.__init__", "media.host"): "the host of the media process, in a thread",
     ("peer.handle.Peer.endpoint", "signaling"): "the handle says how to call its peer",
 }
 # (importing module, imported module) -> why it is more than DESIGN.md section 3 grants

@@ -1,7 +1,8 @@
 """Every private part of aiortc and aioice that rtnb touches; it must not know what for.
 
 `missing` tells at start which of them are not as expected (another aiortc version); each function
-here then declines by returning False, and its caller falls back to the public interface and says so.
+here then declines by returning False, and its caller falls back to the public interface and says so
+(`loopback_only` has no way round, and raises).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _RTP_HEADER: Final = struct.Struct("!BBHII")
 FALLBACKS: Final = {
     "receive": "received audio comes through aiortc's jitter buffer and is placed by its PTS",
     "send": "departures are stamped when the track hands a packet over",
-    "addresses": "loopback peers are reached through this machine's other addresses",
+    "addresses": "no server on this machine can be called: its other addresses would be offered",
 }
 
 

@@ -1,0 +1,252 @@
+"""The private parts of aiortc and aioice: all there, kept to their block, and done without."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aioice.ice
+import pytest
+from aiortc import RTCPeerConnection, RTCRtpReceiver
+from bare_calls import bare_connection, end_of, one_way_call
+
+import rtnb
+from rtnb.engine import ThreadEngine
+from rtnb.media import aiortc_hooks
+from rtnb.media.aiortc_hooks import FALLBACKS, loopback_only, missing
+
+
+@pytest.fixture
+def other_aiortc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that the hook named by the test's parameter does not fit."""
+    monkeypatch.setattr(aiortc_hooks, "missing", lambda: (request.param,))
+
+
+def gathered() -> set[str]:
+    return set(aioice.ice.get_host_addresses(True, False))
+
+
+# --- what is installed ---------------------------------------------------------------------------
+
+
+def test_nothing_is_missing() -> None:
+    """The installed aiortc and aioice have every private part that is used."""
+    assert missing() == ()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "hook"),
+    [
+        (RTCRtpReceiver, "_handle_rtp_packet", "receive"),
+        ("aiortc.rtcdtlstransport.RTCDtlsTransport", "_send_rtp", "send"),
+        (aioice.ice, "get_host_addresses", "addresses"),
+    ],
+)
+def test_a_part_that_is_gone_is_missed(
+    owner: Any, name: str, hook: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An aiortc without it is noticed, and there is a sentence for what is done instead."""
+    if isinstance(owner, str):
+        monkeypatch.delattr(f"{owner}.{name}")
+    else:
+        monkeypatch.delattr(owner, name)
+    assert missing.__wrapped__() == (hook,)
+    assert FALLBACKS[hook]
+
+
+def test_a_renamed_jitter_buffer_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tap needs the very attribute of aiortc's constructor."""
+    monkeypatch.setattr(aiortc_hooks, "_JITTER_BUFFER", "_RTCRtpReceiver__other")
+    assert missing.__wrapped__() == ("receive",)
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+
+def test_loopback_only_holds_inside_its_block() -> None:
+    """Inside there is 127.0.0.1 and nothing else; before and after as it was."""
+    before = gathered()
+    with loopback_only():
+        assert gathered() == {"127.0.0.1"}
+    assert gathered() == before
+    assert "127.0.0.1" not in before
+
+
+def test_loopback_only_ends_with_an_error_too() -> None:
+    """An exception in the block leaves nothing changed."""
+    with pytest.raises(ZeroDivisionError), loopback_only():
+        _ = 1 / 0
+    assert "127.0.0.1" not in gathered()
+
+
+def test_loopback_only_changes_its_own_task_only() -> None:
+    """A task beside it, which gathers at the same time, sees the machine's own addresses."""
+
+    async def both() -> tuple[set[str], set[str]]:
+        inside, done = asyncio.Event(), asyncio.Event()
+
+        async def held() -> set[str]:
+            with loopback_only():
+                inside.set()
+                await done.wait()
+                return gathered()
+
+        task = asyncio.ensure_future(held())
+        await inside.wait()
+        beside = gathered()
+        done.set()
+        return await task, beside
+
+    assert asyncio.run(both())[0] == {"127.0.0.1"}
+    assert "127.0.0.1" not in asyncio.run(both())[1]
+
+
+def test_an_offer_made_inside_has_loopback_candidates_only() -> None:
+    """The SDP names no other address of this machine."""
+
+    async def candidates() -> list[str]:
+        pc = bare_connection()
+        pc.createDataChannel("events")
+        with loopback_only():
+            await pc.setLocalDescription(await pc.createOffer())
+        sdp = pc.localDescription.sdp
+        await pc.close()
+        return [line.split()[4] for line in sdp.splitlines() if line.startswith("a=candidate")]
+
+    assert set(asyncio.run(candidates())) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("other_aiortc", ["addresses"], indirect=True)
+def test_loopback_only_refuses_rather_than_leak(other_aiortc: None) -> None:
+    """Where it cannot hold, it says so instead of offering other addresses."""
+    with pytest.raises(RuntimeError, match="cannot be kept on loopback addresses"), loopback_only():
+        pass
+
+
+# --- packets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (struct.pack("!BBHII", 0x80, 111, 7, 960, 5), (7, 960)),
+        (struct.pack("!BBHII", 0x80, 0x80 | 111, 65_535, 2**32 - 1, 5), (65_535, 2**32 - 1)),
+        (struct.pack("!BBHII", 0x80, 111, 7, 960, 6), None),
+        (struct.pack("!BBHII", 0x80, 200, 7, 960, 5), None),
+        (struct.pack("!BBHII", 0x40, 111, 7, 960, 5), None),
+        (b"\x80\x6f", None),
+    ],
+    ids=["ours", "marker", "another stream", "RTCP", "not RTP", "short"],
+)
+def test_the_header_of_our_packets_is_read(data: bytes, found: tuple[int, int] | None) -> None:
+    """RTP of our stream gives sequence and timestamp; everything else is passed over."""
+    assert aiortc_hooks._rtp_header(data, 5) == found
+
+
+@pytest.mark.parametrize("other_aiortc", ["send"], indirect=True)
+def test_watching_declines(other_aiortc: None) -> None:
+    """A sender that does not fit is left as it is."""
+    sender = SimpleNamespace(transport=SimpleNamespace())
+    assert not aiortc_hooks.watch_sender(sender, print)  # type: ignore[arg-type]
+    assert vars(sender.transport) == {}
+
+
+@pytest.mark.parametrize("other_aiortc", ["receive"], indirect=True)
+def test_tapping_declines(other_aiortc: None) -> None:
+    """A receiver that does not fit is left as it is."""
+    receiver = SimpleNamespace(**{aiortc_hooks._JITTER_BUFFER: "theirs"})
+    assert not aiortc_hooks.tap_receiver(receiver, print)  # type: ignore[arg-type]
+    assert vars(receiver) == {aiortc_hooks._JITTER_BUFFER: "theirs"}
+
+
+def test_a_receiver_without_the_buffer_is_not_tapped() -> None:
+    """An instance that lacks the attribute is declined, whatever its class promised."""
+    assert not aiortc_hooks.tap_receiver(SimpleNamespace(), print)  # type: ignore[arg-type]
+
+
+def test_a_track_of_another_connection_has_no_receiver() -> None:
+    """`receiver_of` finds only what belongs to the connection."""
+    pc = SimpleNamespace(getReceivers=lambda: [SimpleNamespace(track="a")])
+    assert aiortc_hooks.receiver_of(pc, "b") is None  # type: ignore[arg-type]
+
+
+# --- calls without the private parts -------------------------------------------------------------
+
+
+@pytest.fixture
+def fallen_back(peer: rtnb.Peer, other_aiortc: None, tmp_path: Path) -> Iterator[rtnb.Session]:
+    """A real call by a host, in a thread of this process, that lacks a hook."""
+    with (
+        closing(ThreadEngine()) as engine,
+        rtnb.connect(peer, engine=engine, record_to=tmp_path / "run") as session,
+    ):
+        yield session
+
+
+@pytest.mark.parametrize("other_aiortc", ["receive"], indirect=True)
+def test_a_call_hears_without_the_tap(
+    fallen_back: rtnb.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reply comes through the track, and the figures say so."""
+    turn = fallen_back.ask(rtnb.sample("greeting"))
+    assert turn.status == "completed"
+    assert turn.reply.level > -35
+    assert fallen_back.stats()["fallbacks"] == [FALLBACKS["receive"]]
+    assert "received," not in (fallen_back.folder / "packets.csv").read_text()
+
+
+@pytest.mark.parametrize("other_aiortc", ["send"], indirect=True)
+def test_a_call_sends_without_the_watch(fallen_back: rtnb.Session) -> None:
+    """Departures are stamped by the track: rows without the numbers of the wire."""
+    turn = fallen_back.ask(rtnb.sample("greeting"))
+    assert turn.status == "completed"
+    assert fallen_back.stats()["fallbacks"] == [FALLBACKS["send"]]
+    rows = (fallen_back.folder / "packets.csv").read_text().splitlines()
+    assert all(row.startswith("sent,,,") for row in rows if row.startswith("sent"))
+    assert sum(row.startswith("sent") for row in rows) > 50
+
+
+@pytest.mark.parametrize("other_aiortc", ["addresses"], indirect=True)
+def test_a_call_that_would_leak_addresses_fails(peer: rtnb.Peer, other_aiortc: None) -> None:
+    """Without the hook for addresses a call to this machine is refused with its reason."""
+    with (
+        closing(ThreadEngine()) as engine,
+        pytest.raises(rtnb.CallError, match="cannot be kept on loopback addresses"),
+    ):
+        rtnb.connect(peer, engine=engine)
+
+
+@pytest.mark.parametrize("other_aiortc", ["receive"], indirect=True)
+def test_a_recorder_says_that_it_is_not_exact(
+    other_aiortc: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a receiver it cannot tap, `Recorder` records its track, and says so twice."""
+    path = tmp_path / "heard.wav"
+    source = rtnb.Clip.tone(440, 0.6).write(tmp_path / "tone.wav")
+
+    async def record() -> rtnb.Recorder:
+        recorder = rtnb.Recorder(path)
+        ended: list[asyncio.Future[None]] = []
+
+        def begin(pc: RTCPeerConnection, remote: Any) -> None:
+            receiver = aiortc_hooks.receiver_of(pc, remote)
+            assert receiver is not None
+            recorder.addTrack(receiver)
+            ended.append(asyncio.ensure_future(recorder.start()))
+
+        track = rtnb.FileTrack(source, trailing_silence=0.2)
+        async with one_way_call(track, begin):
+            await end_of(track)
+        await recorder.stop()
+        return recorder
+
+    recorder = asyncio.run(record())
+    assert not recorder.exact
+    assert "frames by PTS" in repr(recorder)
+    assert caplog.messages == [FALLBACKS["receive"]]
+    assert rtnb.Clip.read(path).peak == pytest.approx(-12.0, abs=1.5)
