@@ -345,5 +345,5 @@ def test_interrupting_while_the_prompt_plays_ends_the_turn(session: rtnb.Session
     session.events.wait_for("input_audio_buffer.speech_started", after=len(session.events))
     session.interrupt()
     assert turn.status == "cancelled"
-    assert not turn.responses
+    assert turn.reply.duration < 0.2
     assert session.ask(rtnb.sample("greeting")).transcript == "Hello! I am doing fine today."

@@ -1,0 +1,97 @@
+"""From the arguments of `connect` to a session object, checked before anything is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import rtnb
+from rtnb.configuration import UNSET, as_tools, session_object
+
+
+def session(**arguments: Any) -> dict[str, Any]:
+    """Return the session object of some arguments, all others left to the service."""
+    nothing: dict[str, Any] = {
+        "model": None,
+        "voice": None,
+        "instructions": None,
+        "modalities": None,
+        "turn_detection": UNSET,
+        "transcription": None,
+        "tools": (),
+    }
+    return session_object(**(nothing | arguments))
+
+
+def weather(city: str) -> str:
+    """Current weather in a city."""
+    return city
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, {}),
+        ({"model": "m", "instructions": ""}, {"model": "m", "instructions": ""}),
+        ({"voice": "marin"}, {"audio": {"output": {"voice": "marin"}}}),
+        ({"modalities": ["text"]}, {"output_modalities": ["text"]}),
+        ({"modalities": "audio"}, {"output_modalities": ["audio"]}),
+        (
+            {"turn_detection": "semantic_vad"},
+            {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
+        ),
+        ({"turn_detection": None}, {"audio": {"input": {"turn_detection": None}}}),
+        ({"turn_detection": {"a": 1}}, {"audio": {"input": {"turn_detection": {"a": 1}}}}),
+        ({"transcription": False}, {}),
+        ({"transcription": True}, {"audio": {"input": {"transcription": {"model": "gpt-transcribe"}}}}),
+        ({"transcription": "w"}, {"audio": {"input": {"transcription": {"model": "w"}}}}),
+        ({"transcription": {"a": 1}}, {"audio": {"input": {"transcription": {"a": 1}}}}),
+    ],
+)
+def test_only_what_was_given_is_in_the_session(
+    arguments: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """The rest is the service's default; null is not the same as absent."""
+    assert session(**arguments) == {"type": "realtime", **expected}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"model": " "}, "model= takes a non-empty str, not ' '."),
+        ({"voice": 3}, "voice= takes a non-empty str, not 3."),
+        ({"instructions": b"x"}, "instructions= takes a non-empty str, not b'x'."),
+        ({"modalities": ["audio", "text"]}, "modalities= is ['audio'] or ['text'], never both."),
+        (
+            {"turn_detection": "vad"},
+            "turn_detection= is 'server_vad', 'semantic_vad', a dict, or None for push-to-talk; "
+            "not 'vad'.",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_told(arguments: dict[str, Any], sentence: str) -> None:
+    """One sentence that names the argument."""
+    with pytest.raises(rtnb.ConfigurationError) as told:
+        session(**arguments)
+    assert str(told.value) == sentence
+
+
+def test_functions_and_schemas_are_tools() -> None:
+    """A function becomes a schema, a schema stays one."""
+    schema = {"type": "function", "name": "mine"}
+    tools = as_tools([weather, schema])
+    described = session(tools=tools)["tools"]
+    assert [tool["name"] for tool in described] == ["weather", "mine"]
+    assert described[1] is schema
+
+
+def test_what_is_no_tool_is_told() -> None:
+    """A name is not a tool."""
+    with pytest.raises(rtnb.ConfigurationError, match="takes functions or schemas, not str"):
+        as_tools(["weather"])  # type: ignore[list-item]
+
+
+def test_the_default_says_that_it_is_one() -> None:
+    """As it stands in the signature of `connect`."""
+    assert repr(UNSET) == "the service's default"
