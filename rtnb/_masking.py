@@ -12,7 +12,8 @@ MASK: Final = "•••"
 # OpenAI's standard and ephemeral keys, bearer tokens, ICE passwords, and the secrets that a session
 # object may carry (MCP authorization, PROTOCOL section 5).
 _PATTERNS: Final = (
-    re.compile(r"\b(?:sk-|ek_)[A-Za-z0-9_\-•*.]{3,}"),
+    # in JSON text a newline before a key is a backslash and an n, which is no word boundary
+    re.compile(r"(?:\b|(?<=\\[bfnrt]))(?:sk-|ek_)[A-Za-z0-9_\-•*.]{3,}"),
     re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=\-]{6,}"),
     re.compile(r"(?<=a=ice-pwd:)[^\s\\]+"),
     re.compile(r'(?<="authorization":")[^"]+', re.IGNORECASE),

@@ -66,6 +66,8 @@ def find_endpoint(
                 "or a base URL."
             )
         return found if api_key is None else _with_key(found, api_key)
+    if target is not None:
+        Endpoint(target)  # a wrong address is told before a missing key
     if target is not None and is_loopback(target) and api_key is None:
         return Endpoint.for_peer(target)  # the user's key is not for whatever listens here
     key = api_key or os.environ.get(_KEY_NAME) or colab_secret(_KEY_NAME)

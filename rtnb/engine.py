@@ -81,6 +81,7 @@ class ProcessEngine:
         self._ready = threading.Event()
         self._outgoing: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
         self._stderr: IO[bytes] = stderr_file()
+        self._last_words = ""
         self._process: subprocess.Popen[bytes] = start_module("rtnb.media", stderr=self._stderr)
         self._owner = os.getpid()
         self.fallbacks: tuple[str, ...] = ()
@@ -145,6 +146,7 @@ class ProcessEngine:
                 else:
                     self._registry.deliver(message)
         self._process.wait()
+        self._last_words = last_line(self._stderr)
         self._ready.set()
         self._registry.close_all("process_died", self._cause("has died"))
         stdout.close()
@@ -153,7 +155,7 @@ class ProcessEngine:
     def _cause(self, what: str) -> str:
         code = self._process.poll()
         how = f" (signal {-code})" if code is not None and code < 0 else ""
-        line = last_line(self._stderr)
+        line = self._last_words or last_line(self._stderr)  # it may hang rather than be dead
         said = f" Its last words: {line}" if line else ""
         return f"The media process {what}{how}; connect again to go on.{said}"
 

@@ -257,11 +257,12 @@ class LiveCall(Recorded):
     def _send_text(self, event: Json) -> None:
         self._try_send(m.SendEvent(self._id, self._encoded(event)))
 
-    def _encoded(self, event: Json) -> str:
+    def _encoded(self, event: Json, *, around: int = 0) -> str:
         text = json.dumps(event, ensure_ascii=False)
-        if len(text.encode()) > self._largest:
+        size = len(text.encode()) + around
+        if size > self._largest:
             raise ConfigurationError(
-                f"An event of {len(text.encode())} bytes is too large for this server, which takes "
+                f"An event of {size} bytes is too large for this server, which takes "
                 f"{self._largest}; send less at a time."
             )
         return text

@@ -126,7 +126,7 @@ def copy_run(source: Path, target: str | os.PathLike[str]) -> Path:
         The target exists and is not empty, or cannot be written.
     """
     path = Path(target)
-    if path.exists() and any(path.iterdir()):
+    if path.is_dir() and any(path.iterdir()):
         raise RunError(f"The folder {str(path)!r} is not empty; name another one.")
     try:
         shutil.copytree(source, path, dirs_exist_ok=True)

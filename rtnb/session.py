@@ -29,6 +29,8 @@ _SETTLE: Final = 2.0  # seconds that the server's turn detection may take to hea
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_AROUND_TEXT: Final = 180  # bytes of the event that a text is sent in
+
 
 class Session(LiveCall):
     """One connected conversation. Use `rtnb.connect` to make one.
@@ -72,6 +74,7 @@ class Session(LiveCall):
         with self.changed:
             self._check_open()
             if isinstance(value, str):
+                self._encoded({"text": value}, around=_AROUND_TEXT)  # before a turn is begun
                 state, effects = self._conversation.begin_turn(self._now(), "text", text=value)
                 return self._begun(state, None, effects)
             by_hand = self._conversation.detection is None

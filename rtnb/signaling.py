@@ -121,11 +121,17 @@ class Endpoint:
             raise ConfigurationError(
                 "A base URL must hold no user, password or query; give the key as api_key=."
             )
-        if self.key is not None and parts.scheme == "http" and not is_loopback(self.base_url):
+        if self.key is not None:
+            self._check_secrecy()
+        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+
+    def _check_secrecy(self) -> None:
+        """Refuse to let any key, a minted one too, travel where others can read it."""
+        parts = urlsplit(self.base_url)
+        if parts.scheme == "http" and not self.is_loopback:
             raise ConfigurationError(
                 f"A key is not sent over plain http:// to {parts.hostname}; use https://."
             )
-        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
 
     # --- constructors -----------------------------------------------------------------------------
 
@@ -250,6 +256,7 @@ class Endpoint:
             One of its kinds, with a sentence that says what to do.
         """
         minted = EphemeralKey(key) if isinstance(key, str) else key
+        self._check_secrecy()
         bearer = minted.reveal() if minted is not None else self._revealed()
         if self.dialect_name == "beta":
             query = f"model={quote(model or str(self.default_model))}"

@@ -46,6 +46,8 @@ class Tool:
             raise ToolError(
                 "A tool needs a name; define it with def, and decorate it with @session.tool."
             )
+        if inspect.iscoroutinefunction(function):
+            raise ToolError(f"The tool {self.name!r} is async; define it with a plain def.")
         self.description = inspect.cleandoc(function.__doc__ or "")
         self.parameters = _parameters(self.name, function)
 
@@ -74,7 +76,8 @@ class Tool:
         try:
             result = self.function(**values)
             output = result if isinstance(result, str) else json.dumps(result, default=str)
-        except Exception as error:  # a tool may raise anything, and the model must hear of it
+        # a tool may raise anything, also sys.exit(), and the model must hear of it
+        except (Exception, SystemExit) as error:
             return _failed(f"{type(error).__name__}: {error}")
         return ToolOutcome(output)
 
@@ -90,9 +93,11 @@ class Tool:
             told += [f"missing: {', '.join(absent)}"] if absent else []
             raise ValueError("; ".join(told))
         for name, value in values.items():
-            expected = known[name].get("type")
+            expected, choices = known[name].get("type"), known[name].get("enum")
             if expected is not None and not _is(value, expected):
                 raise ValueError(f"{name} is {type(value).__name__}, not {expected}")
+            if choices is not None and value not in choices:
+                raise ValueError(f"{name} is {value!r}, not one of {', '.join(map(repr, choices))}")
         return values
 
     def __repr__(self) -> str:
@@ -113,12 +118,15 @@ def _is(value: object, expected: str) -> bool:
 
 
 def _parameters(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     properties: dict[str, Any] = {}
     required: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise ToolError(f"The tool {name!r} takes *{parameter.name}; name each parameter.")
+            stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+            raise ToolError(
+                f"The tool {name!r} takes {stars}{parameter.name}; name each parameter."
+            )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise ToolError(f"The tool {name!r}: {parameter.name!r} must not be positional-only.")
         properties[parameter.name] = _schema(hints.get(parameter.name, Any))

@@ -71,7 +71,7 @@ def _sound_end(response: ResponseState, sound: Sound, given_up: bool) -> float |
         ended = response.audio_ended
         if ended is not None and sound.now - ended > QUIET:
             return ended  # a server that filters response.done
-        return sound.now if given_up else None
+        return sound.now - TAIL if given_up else None  # there is no end to keep a tail of
     if not response.audio_expected:
         return response.done - TAIL
     if response.audio_ended is not None:

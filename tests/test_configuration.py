@@ -44,7 +44,10 @@ def weather(city: str) -> str:
         ({"turn_detection": None}, {"audio": {"input": {"turn_detection": None}}}),
         ({"turn_detection": {"a": 1}}, {"audio": {"input": {"turn_detection": {"a": 1}}}}),
         ({"transcription": False}, {}),
-        ({"transcription": True}, {"audio": {"input": {"transcription": {"model": "gpt-transcribe"}}}}),
+        (
+            {"transcription": True},
+            {"audio": {"input": {"transcription": {"model": "gpt-transcribe"}}}},
+        ),
         ({"transcription": "w"}, {"audio": {"input": {"transcription": {"model": "w"}}}}),
         ({"transcription": {"a": 1}}, {"audio": {"input": {"transcription": {"a": 1}}}}),
     ],
@@ -95,3 +98,12 @@ def test_what_is_no_tool_is_told() -> None:
 def test_the_default_says_that_it_is_one() -> None:
     """As it stands in the signature of `connect`."""
     assert repr(UNSET) == "the service's default"
+
+
+def test_both_sides_of_audio_stand_together() -> None:
+    """Voice, turn detection and transcription share the audio object."""
+    described = session(voice="ash", turn_detection=None, transcription=True)
+    assert described["audio"] == {
+        "output": {"voice": "ash"},
+        "input": {"turn_detection": None, "transcription": {"model": "gpt-transcribe"}},
+    }

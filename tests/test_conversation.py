@@ -776,3 +776,78 @@ def test_a_turn_is_over_once(talk: Conversation) -> None:
     assert overs(talk.heard(2.2 + TAIL, [])) == [(1, "completed")]
     assert overs(feed(talk, [done(), buffer("cleared")], 3.0)) == []
     assert overs(talk.closed(4.0, "over")) == []
+
+
+# --- what may also happen -------------------------------------------------------------------------
+
+
+def test_a_request_of_the_users_own_belongs_to_the_last_turn(talk: Conversation) -> None:
+    """A response.create sent by hand is waited for like ours."""
+    turn = speak(talk)
+    leave(talk, [Send({"type": "response.create", "event_id": "mine"})], 2.0)
+    assert (turn.pending, turn.requested) == (1, 2.0)
+    feed(talk, [created()], 2.1)
+    assert (turn.pending, [r.id for r in turn.responses]) == (0, ["r1"])
+
+
+def test_a_filtered_text_answer_ends_when_nothing_more_comes(talk: Conversation) -> None:
+    """There is neither a response.done nor any sound to tell the end."""
+    turn, _ = write(talk)
+    feed(talk, [said("output_text.done", "Paris.")], 1.0)
+    assert overs(talk.heard(11.0, [])) == []
+    assert overs(talk.heard(11.1, [])) == [(1, "completed")]
+    assert turn.responses[0].transcript == "Paris."
+
+
+def test_a_long_prompt_is_not_given_up_while_it_plays(talk: Conversation) -> None:
+    """The ten seconds begin at its end."""
+    turn, _ = talk.begin_turn(0.0, "audio")
+    talk.play_queued(turn, "p")
+    talk.play_started("p", 0.0)
+    assert overs(talk.heard(25.0, [])) == []
+    talk.play_ended("p", 30.0)
+    assert overs(talk.heard(40.0, [])) == []
+    assert overs(talk.heard(40.1, [])) == [(1, "no_reply")]
+
+
+def test_a_slow_tool_is_waited_for(talk: Conversation) -> None:
+    """A tool may take longer than a turn without any reply may."""
+    speak(talk)
+    (run,) = call_tools(talk, "c1")
+    assert overs(talk.heard(60.0, [])) == []
+    assert types(finish(talk, run.call, "done", 60.0))[-1] == "response.create"
+
+
+def test_a_failing_tool_leaves_its_error_in_the_turn(talk: Conversation) -> None:
+    """The output goes to the model, the error is kept with the call."""
+    turn = speak(talk)
+    (run,) = call_tools(talk, "c1")
+    talk.tool_finished(turn, run.call, 3.0, output='{"error": "no"}', error="no")
+    assert (turn.tool_calls[0].output, turn.tool_calls[0].error) == ('{"error": "no"}', "no")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", '"response.done"'])
+def test_an_unreadable_frame_is_harmless(talk: Conversation, text: str) -> None:
+    """Text that is not JSON, and JSON that is not an object."""
+    turn = speak(talk)
+    assert talk.received(Event(text, time=2.1, direction="received")) == []
+    assert turn.status == "in_progress"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.created", "response": None},
+        {"type": "response.done", "response": {"id": "r1", "output": None, "status": None}},
+        {"type": "error", "error": None},
+        {"type": "response.output_text.delta", "delta": None, "content_index": None},
+        {"type": "response.content_part.added", "part": None},
+        {"type": "conversation.item.truncated", "audio_end_ms": None},
+    ],
+    ids=lambda event: event["type"],
+)
+def test_null_fields_are_survived(talk: Conversation, event: Json) -> None:
+    """Every field may be null, and the turn is answered all the same."""
+    turn = speak(talk)
+    feed(talk, [event, *spoken_input(), *spoken_answer(), buffer("stopped")], 2.0)
+    assert "Paris." in [r.transcript for r in turn.responses]

@@ -58,9 +58,7 @@ def test_turn_detection_off_survives_the_way_there_and_back() -> None:
     assert BETA.session_from_wire({"turn_detection": None}) == session
 
 
-@pytest.mark.parametrize(
-    ("ga", "beta"), [(["audio"], ["audio", "text"]), (["text"], ["text"])]
-)
+@pytest.mark.parametrize(("ga", "beta"), [(["audio"], ["audio", "text"]), (["text"], ["text"])])
 def test_modalities(ga: list[str], beta: list[str]) -> None:
     """Audio implies text in beta; in GA it is one or the other."""
     assert BETA.session_to_wire({"output_modalities": ga}) == {"modalities": beta}
@@ -120,7 +118,8 @@ def test_a_response_create_in_beta_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ga", "beta"), [("output_text", "text"), ("output_audio", "audio"), ("input_text", "input_text")]
+    ("ga", "beta"),
+    [("output_text", "text"), ("output_audio", "audio"), ("input_text", "input_text")],
 )
 def test_the_content_of_assistant_items(ga: str, beta: str) -> None:
     """Assistant content has another name in beta; a user's has the same."""
@@ -161,5 +160,22 @@ def test_merging_lays_objects_over_each_other() -> None:
     base = {"audio": {"input": {"a": 1, "turn_detection": {"type": "x"}}}, "tools": [1]}
     change = {"audio": {"input": {"turn_detection": None}, "output": {"b": 2}}, "tools": []}
     out = merged(base, change)
-    assert out == {"audio": {"input": {"a": 1, "turn_detection": None}, "output": {"b": 2}}, "tools": []}
+    assert out == {
+        "audio": {"input": {"a": 1, "turn_detection": None}, "output": {"b": 2}},
+        "tools": [],
+    }
     assert base["tools"] == [1]
+
+
+@pytest.mark.parametrize(("beta", "ga"), sorted(BETA.received.items()))
+def test_a_type_that_leaves_is_given_its_beta_name(beta: str, ga: str) -> None:
+    """And is read back as what it was."""
+    event = {"type": ga, "event_id": "e"}
+    assert BETA.event_to_wire(event) == {"type": beta, "event_id": "e"}
+    assert BETA.event_from_wire(BETA.event_to_wire(event)) == event
+
+
+def test_a_session_without_settings_stays_empty() -> None:
+    """Nothing is invented: no audio, no modalities."""
+    assert BETA.session_to_wire({"type": "realtime"}) == {}
+    assert BETA.session_from_wire({}) == {"type": "realtime"}

@@ -20,7 +20,10 @@ EPHEMERAL = "ek_" + "68af296e8e408191a1120ab6383263c2"
     [
         (STANDARD, MASK),
         (EPHEMERAL, MASK),
-        (f"Incorrect API key provided: {STANDARD}. Find", f"Incorrect API key provided: {MASK} Find"),
+        (
+            f"Incorrect API key provided: {STANDARD}. Find",
+            f"Incorrect API key provided: {MASK} Find",
+        ),
         (f'{{"value":"{EPHEMERAL}"}}', f'{{"value":"{MASK}"}}'),
         (f"({EPHEMERAL},{STANDARD})", f"({MASK},{MASK})"),
         ("Authorization: Bearer abc.def-123", f"Authorization: Bearer {MASK}"),
@@ -48,7 +51,8 @@ def test_a_secret_behind_an_escape_is_masked(escape: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a task-force in week_3", "risk-averse", "sk-", "ek_", "bearer of news", "a=ice-ufrag:x"]
+    "text",
+    ["a task-force in week_3", "risk-averse", "sk-", "ek_", "bearer of news", "a=ice-ufrag:x"],
 )
 def test_ordinary_text_stays(text: str) -> None:
     """What only looks a little like a key is not touched."""

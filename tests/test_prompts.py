@@ -41,7 +41,9 @@ def test_a_sample_knows_its_name() -> None:
 @pytest.mark.parametrize("name", ["capital", "", "../samples/greeting", "/etc/passwd", "README.md"])
 def test_an_unknown_sample_names_those_there_are(name: str) -> None:
     """And no path leads out of the folder."""
-    with pytest.raises(rtnb.AudioError, match="There is no bundled sample .* there are: .*greeting"):
+    with pytest.raises(
+        rtnb.AudioError, match=r"There is no bundled sample .* there are: .*greeting"
+    ):
         rtnb.sample(name)
     assert rtnb.sample_text(name) is None
 
@@ -51,7 +53,6 @@ def test_a_path_is_audio_and_a_str_is_text(tmp_path: Path) -> None:
     path = rtnb.Clip.tone(440, 0.2).write(tmp_path / "hello.wav")
     name, clip = as_prompt(path)
     assert (name, clip) == ("hello", rtnb.Clip.read(path))
-    assert as_prompt("Say hello.wav to me") == (None, "Say hello.wav to me") or True
     assert as_prompt("Hello!") == (None, "Hello!")
 
 
@@ -63,7 +64,9 @@ def test_a_str_that_names_an_audio_file_is_refused(text: str) -> None:
     assert "give pathlib.Path(...) or rtnb.Clip.read(...) to play it." in str(told.value)
 
 
-@pytest.mark.parametrize("text", ["What is in my.wav?", "Read\nmy.wav", "What is 3.5", "See README.md"])
+@pytest.mark.parametrize(
+    "text", ["What is in my.wav?", "Read\nmy.wav", "What is 3.5", "See README.md"]
+)
 def test_a_sentence_about_a_file_is_text(text: str) -> None:
     """Only a str that is nothing but an audio file's name is suspicious."""
     assert as_prompt(text) == (None, text)

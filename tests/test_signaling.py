@@ -488,6 +488,15 @@ def test_a_key_does_not_go_over_plain_http(make: Callable[..., object]) -> None:
     assert_keyless(told.value)
 
 
+@pytest.mark.parametrize("make", [rtnb.Endpoint.openai, rtnb.Endpoint.beta])
+def test_an_ephemeral_key_does_not_go_over_plain_http(make: Callable[..., rtnb.Endpoint]) -> None:
+    """Nor does a key that comes only with the exchange."""
+    endpoint = make(base_url="http://api.example.com/v1")
+    with pytest.raises(ConfigurationError, match="A key is not sent over plain http:// to") as told:
+        endpoint.exchange("v=0", EPHEMERAL)
+    assert_keyless(told.value)
+
+
 @pytest.mark.parametrize(
     ("url", "loopback"),
     [

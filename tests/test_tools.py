@@ -93,7 +93,7 @@ def test_a_call_gives_its_text(arguments: str, output: str) -> None:
 
 @pytest.mark.parametrize(
     ("result", "output"),
-    [({"a": 1}, '{"a": 1}'), (None, "null"), (3, "3"), ({1, 1}, '"{1}"'), ("", "")],
+    [({"a": 1}, '{"a": 1}'), (None, "null"), (3, "3"), ({1}, '"{1}"'), ("", "")],
 )
 def test_a_result_that_is_no_text_goes_back_as_json(result: object, output: str) -> None:
     """What JSON has no word for goes back as its str."""
@@ -209,3 +209,13 @@ def test_parameters_without_names_are_refused() -> None:
 def test_a_tool_shows_its_signature() -> None:
     """Name and parameters."""
     assert repr(rtnb.Tool(weather)) == "<Tool weather(city, unit)>"
+
+
+def test_an_async_function_is_refused() -> None:
+    """Its coroutine would go to the model instead of its result."""
+
+    async def fetch(city: str) -> str:
+        return city
+
+    with pytest.raises(rtnb.ToolError, match="The tool 'fetch' is async; define it with a plain"):
+        rtnb.Tool(fetch)

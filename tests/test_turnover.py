@@ -110,6 +110,13 @@ def test_a_response_that_is_never_done_ends_with_its_sound() -> None:
     assert final_status(turn, heard_until(5.01 + QUIET)) == "completed"
 
 
+def test_a_sound_that_never_ends_is_given_up() -> None:
+    """Where neither stopped nor done comes, ten seconds of nothing end the turn."""
+    turn = spoken_turn(response(done=None, status="in_progress", audio_started=2.6))
+    assert final_status(turn, heard_until(2.0 + NO_REPLY)) is None
+    assert final_status(turn, heard_until(2.01 + NO_REPLY)) == "completed"
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_an_answer_without_sound_is_not_waited_for(status: str) -> None:
     """A response that ended before its sound began is over at once."""

@@ -1,0 +1,289 @@
+"""The command line: its words, its exit codes, and one real replay in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+import requests
+import soundfile
+
+import rtnb
+from rtnb import batch, cli
+from rtnb.peer import handle
+
+ROOT: Final = Path(rtnb.__file__).parents[1]
+GREETING: Final = str(ROOT / "samples" / "greeting.wav")
+
+
+class FakePeer:
+    """Stands where the peer's process would be started."""
+
+    made: Final[list[FakePeer]] = []
+
+    def __init__(self, **options: Any):
+        self.options = options
+        self.url = "http://127.0.0.1:1/v1"
+        self.closed = False
+        self.made.append(self)
+
+    def __enter__(self) -> FakePeer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def wait(self) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def peers(monkeypatch: pytest.MonkeyPatch) -> list[FakePeer]:
+    """No test of this file but the last ones starts a peer in its own process."""
+    FakePeer.made.clear()
+    monkeypatch.setattr(handle, "Peer", FakePeer)
+    return FakePeer.made
+
+
+def answered(*, status: str = "completed", failures: tuple[Any, ...] = ()) -> batch.Batch:
+    """Return a batch of one turn."""
+    reply = SimpleNamespace(duration=2.203)
+    turn = SimpleNamespace(
+        name="greeting",
+        transcript="Hello!",
+        status=status,
+        latency=SimpleNamespace(first_audio=0.612),
+        reply=reply,
+        _source=SimpleNamespace(voice="marin"),
+    )
+    out = batch.Batch([turn])  # type: ignore[list-item]
+    out.folders = [Path("runs/one")]
+    out.failures = list(failures)
+    return out
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Replay nothing: keep what was asked, and answer with ``asked["batch"]``."""
+    kept: dict[str, Any] = {"batch": answered()}
+
+    def replay(prompts: Any, endpoint: Any, **options: Any) -> Any:
+        if isinstance(kept["batch"], BaseException):
+            raise kept["batch"]
+        kept.update(prompts=prompts, endpoint=endpoint, options=options)
+        return kept["batch"]
+
+    monkeypatch.setattr(batch, "replay", replay)
+    yield kept
+
+
+def exit_code(*arguments: str) -> int:
+    """Run the command line as a shell would see it."""
+    try:
+        return cli.main(arguments)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+
+
+# --- arguments -----------------------------------------------------------------------------------
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` prints name and version."""
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"rtnb {rtnb.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ([], ["replay", "serve", "--version"]),
+        (["replay"], ["PROMPT", "--to", "--voice", "--model", "--out", "openai"]),
+        (["serve"], ["--host", "--port", "127.0.0.1", "8177"]),
+    ],
+)
+def test_help(command: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` names every option, and is no failure."""
+    assert exit_code(*command, "--help") == 0
+    shown = capsys.readouterr().out
+    assert [word for word in words if word not in shown] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["play"], ["replay"], ["replay", GREETING, "--speed", "2"], ["serve", "--port", "x"]],
+)
+def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not understood is code 2, with the usage."""
+    assert exit_code(*arguments) == 2
+    assert capsys.readouterr().err.startswith("usage: rtnb")
+
+
+def test_prompts_go_to_a_peer_by_default(asked: dict[str, Any], peers: list[FakePeer]) -> None:
+    """Without `--to` a peer is started, called, and closed."""
+    assert exit_code("replay", GREETING, GREETING) == 0
+    assert asked["prompts"] == [Path(GREETING)] * 2
+    assert asked["endpoint"] is peers[0]
+    assert peers[0].closed
+    assert asked["options"] == {"voices": None, "model": None, "out": None}
+
+
+@pytest.mark.parametrize(
+    ("to", "endpoint"), [("openai", None), ("http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1")]
+)
+def test_prompts_go_where_they_are_told(
+    to: str, endpoint: str | None, asked: dict[str, Any], peers: list[FakePeer]
+) -> None:
+    """`--to openai` is the default endpoint, a URL is itself; no peer is started."""
+    assert exit_code("replay", GREETING, "--to", to) == 0
+    assert (asked["endpoint"], peers) == (endpoint, [])
+
+
+def test_options_are_passed_on(asked: dict[str, Any]) -> None:
+    """Voice, model and folder are those of `rtnb.replay`."""
+    assert exit_code("replay", GREETING, "--voice", "ash", "--model", "m", "--out", "runs") == 0
+    assert asked["options"] == {"voices": "ash", "model": "m", "out": "runs"}
+
+
+# --- what is printed, and how it ends ------------------------------------------------------------
+
+
+def test_a_table_is_printed(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Prompt, transcript, first audio and duration in columns, then the run."""
+    assert exit_code("replay", GREETING) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "prompt    voice  transcript  first audio  duration",
+        "greeting  marin  Hello!      0.61 s       2.20 s",
+        f"run: {Path('runs/one')}",
+    ]
+
+
+def test_a_turn_without_an_answer_is_a_failure(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code 1, and the table says why."""
+    asked["batch"] = answered(status="no_reply")
+    assert exit_code("replay", GREETING) == 1
+    assert "(no_reply) Hello!" in capsys.readouterr().out
+
+
+def test_a_call_that_failed_is_a_failure(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code 1; the others' table is printed, and the reason on stderr."""
+    asked["batch"] = answered(failures=(("greeting", rtnb.CallError("It broke.")),))
+    assert exit_code("replay", GREETING) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "rtnb: greeting: It broke.\n"
+    assert "0.61 s" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (rtnb.UdpBlockedError("No packet."), 1, "rtnb: No packet.\n"),
+        (rtnb.ConfigurationError("No such voice."), 2, "rtnb: No such voice.\n"),
+        (rtnb.MissingKeyError("No key."), 2, "rtnb: No key.\n"),
+        (KeyboardInterrupt(), 130, "rtnb: interrupted\n"),
+    ],
+)
+def test_an_error_is_one_line(
+    error: BaseException,
+    code: int,
+    said: str,
+    asked: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    peers: list[FakePeer],
+) -> None:
+    """No traceback: a sentence on stderr and a code; the peer is closed all the same."""
+    asked["batch"] = error
+    assert exit_code("replay", GREETING) == code
+    assert capsys.readouterr().err == said
+    assert peers[0].closed
+
+
+def test_a_prompt_that_is_missing_starts_nothing(
+    asked: dict[str, Any], peers: list[FakePeer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that cannot be played is told before anything is started."""
+    assert exit_code("replay", GREETING, "missing.wav") == 1
+    assert capsys.readouterr().err == (
+        "rtnb: There is no audio file 'missing.wav'; check the path.\n"
+    )
+    assert peers == []
+    assert "prompts" not in asked
+
+
+def test_openai_without_a_key_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence names the variable, and nothing is called."""
+    assert exit_code("replay", GREETING, "--to", "openai") == 2
+    assert "OPENAI_API_KEY" in capsys.readouterr().err
+
+
+def test_serving_prints_its_url_and_ends_with_an_interrupt(
+    peers: list[FakePeer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupt is how a server is meant to end: code 0."""
+    assert exit_code("serve", "--host", "127.0.0.2", "--port", "0") == 0
+    assert peers[0].options == {"host": "127.0.0.2", "port": 0}
+    assert "http://127.0.0.1:1/v1" in capsys.readouterr().out
+    assert peers[0].closed
+
+
+# --- for real ------------------------------------------------------------------------------------
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rtnb.cli", *arguments],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_real_replay(tmp_path: Path) -> None:
+    """One command, no account: a transcript, a latency, and the reply on disk."""
+    with start("replay", GREETING, "--out", "run", cwd=tmp_path) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    head, row, folder = out.splitlines()
+    assert head.split() == ["prompt", "transcript", "first", "audio", "duration"]
+    assert row.startswith("greeting  Hello! I am doing fine today.  0.")
+    assert folder == f"run: {tmp_path / 'run'}"
+
+
+def test_a_real_replay_leaves_a_run(tmp_path: Path) -> None:
+    """The folder has both sides, the events and the turn's clips; it opens again."""
+    with start("replay", GREETING, "--out", "run", cwd=tmp_path) as process:
+        process.communicate(timeout=60)
+    folder = tmp_path / "run"
+    assert rtnb.Clip.read(folder / "turns" / "001-reply.wav").level > -35
+    assert soundfile.info(folder / "audio.wav").channels == 2
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert {"session.created", "response.done"} <= {one["event"]["type"] for one in events}
+    assert rtnb.open_run(folder).turns[0].transcript == "Hello! I am doing fine today."
+
+
+def test_a_real_server(tmp_path: Path) -> None:
+    """`rtnb serve` answers on the URL it prints, and an interrupt ends it with code 0."""
+    with start("serve", "--port", "0", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[2].rstrip(";")
+        with closing(requests.post(f"{url}/realtime/client_secrets", json={}, timeout=10)) as got:
+            assert got.status_code in (200, 401)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

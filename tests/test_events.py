@@ -1,0 +1,249 @@
+"""`Event` and `EventLog`: the ordered, complete, safe record of the data channel."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from rtnb import Event, EventLog, TurnTimeout
+
+
+def event(type: str, at: float = 0.0, direction: Any = "received", **fields: Any) -> Event:
+    return Event(json.dumps({"type": type, **fields}), time=at, direction=direction)
+
+
+def log(*types: str) -> EventLog:
+    return EventLog(event(kind, at) for at, kind in enumerate(types))
+
+
+CALL = log(
+    "session.created",
+    "response.created",
+    "response.output_audio.delta",
+    "response.done",
+    "error",
+)
+
+
+# --- one event -----------------------------------------------------------------------------------
+
+
+def test_an_event_has_its_type_and_data() -> None:
+    """`type` and `data` come from the text."""
+    one = event("response.done", 1.5, response={"id": "r1"})
+    assert one.type == "response.done"
+    assert one.data == {"type": "response.done", "response": {"id": "r1"}}
+
+
+def test_a_normalised_type_leaves_the_data_alone() -> None:
+    """A dialect's own name stays in `data`."""
+    one = Event('{"type": "response.audio.delta"}', time=0, direction="received", type="x")
+    assert (one.type, one.data["type"]) == ("x", "response.audio.delta")
+
+
+@pytest.mark.parametrize("text", ["not json", "[1, 2]", "3", "null", "", '{"type": ', '"text"'])
+def test_an_unreadable_frame_is_kept(text: str) -> None:
+    """What is no JSON object has no type, and its text is in `data`."""
+    one = Event(text, time=2.0, direction="received")
+    assert one.type == ""
+    assert one.data == {"type": "", "unreadable": text}
+    assert repr(one) == "<Event 2.000 s received unreadable>"
+
+
+@pytest.mark.parametrize("kind", [None, 5, ["a"]])
+def test_a_type_that_is_no_string_is_shown_as_one(kind: object) -> None:
+    """A server may send anything; the type is a str all the same."""
+    assert Event(json.dumps({"type": kind}), time=0, direction="received").type == str(kind)
+
+
+@pytest.mark.parametrize("key", ["sk-proj-abcdefgh123456", "ek_68af296e8e408191"])
+def test_an_event_masks_keys(key: str) -> None:
+    """A key that a server echoes is in no form of the event."""
+    one = event("error", message=f"bad key {key}")
+    assert key not in one.text + str(one.data) + repr(one) + one._repr_html_()
+    assert one.data["message"] == "bad key •••"
+
+
+def test_the_repr_of_an_event() -> None:
+    """Time, direction and type on one line."""
+    assert repr(event("response.create", 1.23456, "sent")) == (
+        "<Event 1.235 s sent response.create>"
+    )
+
+
+def test_an_event_as_a_dict() -> None:
+    """It is what a line of events.jsonl holds."""
+    assert event("error", 1.23456789).to_dict() == {
+        "time": 1.234568,
+        "direction": "received",
+        "event": {"type": "error"},
+    }
+
+
+# --- selecting -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "types"),
+    [
+        ("*", CALL.types),
+        ("error", ["error"]),
+        ("response.*", ["response.created", "response.output_audio.delta", "response.done"]),
+        ("*.created", ["session.created", "response.created"]),
+        ("RESPONSE.*", []),
+        ("resp", []),
+    ],
+)
+def test_select_takes_a_glob(pattern: str, types: list[str]) -> None:
+    """Whole types are matched, upper and lower case kept apart, in order."""
+    assert CALL.select(pattern).types == types
+
+
+def test_select_takes_a_direction() -> None:
+    """One direction, or both."""
+    both = EventLog([event("a", direction="sent"), event("a", direction="received")])
+    assert [e.direction for e in both.select(direction="sent")] == ["sent"]
+    assert len(both.select("a")) == 2
+
+
+def test_between_takes_a_stretch_of_time() -> None:
+    """The start is in it, the end is not."""
+    assert CALL.between(1, 3).types == ["response.created", "response.output_audio.delta"]
+
+
+def test_a_selection_is_a_log_of_its_own() -> None:
+    """What comes later is not in a selection made before."""
+    growing = log("a")
+    chosen = growing.select("*")
+    growing.append(event("a"))
+    assert (len(chosen), len(growing)) == (1, 2)
+
+
+# --- as a sequence -------------------------------------------------------------------------------
+
+
+def test_an_index_gives_an_event() -> None:
+    """Positions count from both ends; `first` and `last` are names for them."""
+    assert CALL[1].type == "response.created"
+    assert (CALL[-1], CALL[0]) == (CALL.last, CALL.first)
+
+
+def test_a_slice_gives_a_log() -> None:
+    """Slices are logs, steps included."""
+    assert isinstance(CALL[1:3], EventLog)
+    assert CALL[::2].types == ["session.created", "response.output_audio.delta", "error"]
+
+
+@pytest.mark.parametrize("name", ["first", "last"])
+def test_an_empty_log_says_so(name: str) -> None:
+    """There is no first or last event in an empty log."""
+    with pytest.raises(LookupError, match=r"This event log is empty; nothing has matched"):
+        getattr(CALL.select("nothing"), name)
+
+
+def test_a_position_beyond_the_end_is_an_index_error() -> None:
+    """A log behaves as a list."""
+    with pytest.raises(IndexError):
+        _ = CALL[99]
+
+
+# --- waiting -------------------------------------------------------------------------------------
+
+
+def test_waiting_finds_what_is_there() -> None:
+    """An event that has come already is returned at once."""
+    assert CALL.wait_for("response.*", timeout=0).type == "response.created"
+
+
+def test_waiting_can_skip_what_was_there() -> None:
+    """`after` leaves out the events before a position."""
+    assert CALL.wait_for("response.*", timeout=0, after=2).type == "response.output_audio.delta"
+
+
+def test_waiting_takes_a_function() -> None:
+    """Any question about an event can be asked."""
+    assert CALL.wait_for(lambda e: e.time >= 3, timeout=0).type == "response.done"
+
+
+def test_waiting_is_ended_by_the_event() -> None:
+    """An event appended by another thread is returned, long before the timeout."""
+    growing = log("a")
+    begun = time.monotonic()
+    other = threading.Thread(target=growing.append, args=[event("b")])
+    other.start()
+    assert growing.wait_for("b", timeout=60).type == "b"
+    other.join()
+    assert time.monotonic() - begun < 10
+
+
+def test_waiting_runs_out() -> None:
+    """The error says what was awaited and what was seen last; it is a TimeoutError too."""
+    with pytest.raises(TimeoutError) as caught:
+        CALL.wait_for("response.failed", timeout=0.01)
+    assert isinstance(caught.value, TurnTimeout)
+    assert str(caught.value) == (
+        "No event matched 'response.failed' within 0.01 s; the last event seen was error."
+    )
+
+
+def test_waiting_on_an_empty_log_runs_out_too() -> None:
+    """Where nothing was seen it says none."""
+    with pytest.raises(TurnTimeout, match=r"the last event seen was none\."):
+        EventLog().wait_for("*", timeout=0)
+
+
+# --- threads -------------------------------------------------------------------------------------
+
+
+def test_a_log_is_read_while_it_is_written() -> None:
+    """Four threads append while it is read in every way: nothing is lost and nothing fails."""
+    growing = EventLog()
+
+    def write(name: int) -> None:
+        for index in range(500):
+            growing.append(event(f"kind.{name}", index))
+
+    writers = [threading.Thread(target=write, args=[name]) for name in range(4)]
+    for thread in writers:
+        thread.start()
+    while any(thread.is_alive() for thread in writers):
+        seen = growing.select("kind.1")
+        assert [e.time for e in seen] == sorted(e.time for e in seen)
+        repr(growing), growing.types, growing.between(0, 10), list(growing)
+    assert len(growing) == 2000
+
+
+# --- showing -------------------------------------------------------------------------------------
+
+
+def test_the_repr_of_a_log_is_a_table() -> None:
+    """One line an event, with an arrow for the direction."""
+    shown = EventLog([event("response.create", 1.0, "sent"), event("error", 12.5)])
+    assert repr(shown) == (
+        "<EventLog 2 events>\n    1.000  →  response.create\n   12.500  ←  error"
+    )
+
+
+def test_the_repr_of_a_long_log_is_cut() -> None:
+    """Of a long log the last 200 events are shown, and it says so."""
+    lines = repr(log(*["a"] * 500)).splitlines()
+    assert lines[0] == "<EventLog 500 events> (the last 200)"
+    assert len(lines) == 201
+
+
+def test_the_html_of_a_log_is_cut_too() -> None:
+    """The cell holds as many events as the text."""
+    html = log(*["a"] * 500)._repr_html_()
+    assert "<b>500 events</b>, the last 200 shown" in html
+    assert html.count("<details>") == 200
+
+
+def test_the_html_of_a_log_is_escaped() -> None:
+    """What a server sends cannot become part of the page."""
+    html = EventLog([event("<script>alert(1)</script>", text="<img src=x>")])._repr_html_()
+    assert "<script" not in html
+    assert "<img" not in html
