@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rtnb.dialects import GA, Dialect, Json
 from rtnb.events import Event
+from rtnb.inputbook import InputBook
 from rtnb.responsebook import ResponseBook
 from rtnb.turnover import Sound, final_status
 from rtnb.turnstate import Status, ToolCall, TurnState
@@ -82,15 +83,11 @@ class Conversation:
         self._dialect = dialect
         self._ids = itertools.count(1)
         self._responses = ResponseBook(self._answered_turn)
-        self._items: dict[str, TurnState] = {}
-        self._awaited: set[str] = set()  # items that turn detection answers
-        self._transcribed: set[str] = set()  # items whose words are complete
+        self._input = InputBook(self.turns, self._creates_responses)
         self._sent_ids: dict[str, TurnState | None] = {}
         self._updates: deque[str] = deque()
         self._requests: deque[tuple[str, TurnState]] = deque()  # response.create on the wire
         self._queue: deque[tuple[TurnState, Json]] = deque()  # response.create waiting
-        self._manual_commits = 0
-        self._owner: TurnState | None = None
         self._sound = Sound()
         self._handlers = _handlers(self)
 
@@ -126,12 +123,13 @@ class Conversation:
         commit = self._send({"type": "input_audio_buffer.commit"}, turn).event
         create = self._send({"type": "response.create"}, turn).event
         self._requests.append((create["event_id"], turn))
-        self._manual_commits += 1
+        self._input.manual_commits += 1
         return [commit, create]
 
     def abandon(self, turn: TurnState, time: float) -> list[Effect]:
         """End a turn that is not to be answered: what was said is thrown away."""
         turn.holding = False
+        self._queue = deque(asked for asked in self._queue if asked[0] is not turn)
         self._sound.reach(time)
         clear = self._send({"type": "input_audio_buffer.clear"}, None)
         return [clear, *self._finish(turn, "cancelled")]
@@ -210,7 +208,7 @@ class Conversation:
         turn = self._sent_ids.get(event_id)
         ours = event_id in self._sent_ids
         if event.type == "input_audio_buffer.commit" and not ours:
-            self._manual_commits += 1
+            self._input.manual_commits += 1
         elif event.type == "response.create":
             if turn is not None:
                 turn.requested = event.time
@@ -241,7 +239,7 @@ class Conversation:
             turn.plays[play] = (time, None)
             turn.touched = time
 
-    def play_ended(self, play: str, time: float, *, cancelled: bool = False) -> None:
+    def play_ended(self, play: str, time: float, *, cancelled: bool = False) -> list[Effect]:
         """Take note that the last sample of a playing has left, or that it was cut."""
         for turn in self._playing(play):
             start = turn.plays[play][0]
@@ -249,12 +247,13 @@ class Conversation:
             turn.touched = time
             if cancelled:
                 self._withdraw(turn)
+        return self._next_request()
 
     def _withdraw(self, turn: TurnState) -> None:
         """Forget the commit and the request that would have followed a playing that was cut."""
         for request in [r for r in self._requests if r[1] is turn and turn.requested is None]:
             self._requests.remove(request)
-            self._manual_commits -= 1
+            self._input.manual_commits -= 1
             turn.pending -= 1
 
     def heard(self, end: float, levels: Sequence[float], step: float = 0.02) -> list[Effect]:
@@ -305,7 +304,7 @@ class Conversation:
             return []
         turn.touched = event.time
         if error.get("code") == "input_audio_buffer_commit_empty":
-            self._manual_commits = max(self._manual_commits - 1, 0)
+            self._input.manual_commits = max(self._input.manual_commits - 1, 0)
         if request is not None:
             self._requests.remove(request)
             if error.get("code") == "conversation_already_has_active_response":
@@ -315,78 +314,21 @@ class Conversation:
         turn.error = str(error.get("message") or error.get("code") or "the service gave no reason")
         return [*self._finish(turn, "failed"), *self._next_request()]
 
-    def _on_speech_started(self, data: Json, event: Event) -> list[Effect]:
-        turn = self._input_turn()
-        if turn is not None:
-            turn.speaking = True
-            turn.touched = event.time
-            self._items[str(data.get("item_id"))] = turn
-        return []
-
-    def _on_speech_stopped(self, data: Json, event: Event) -> list[Effect]:
-        item = str(data.get("item_id"))
-        turn = self._items.get(item) or self._input_turn()
-        if turn is not None:
-            turn.speaking = False
-            turn.touched = event.time
-            self._await_response(item, turn)  # its commit follows, or is filtered
-        return []
-
-    def _on_committed(self, data: Json, event: Event) -> list[Effect]:
-        item = str(data.get("item_id"))
-        turn = self._items.get(item) or self._input_turn()
-        if turn is None:
-            return []
-        self._items[item] = turn
-        turn.speaking = False
-        turn.touched = event.time
-        self._owner = turn
-        if self._manual_commits:
-            self._manual_commits -= 1
-        else:
-            self._await_response(item, turn)
-        return []
-
-    def _await_response(self, item: str, turn: TurnState) -> None:
-        if item not in self._awaited and self._creates_responses():
-            self._awaited.add(item)
-            self._owner = turn
-            turn.awaiting += 1
-
     def _creates_responses(self) -> bool:
         return bool((self.detection or {}).get("create_response", True))
 
-    def _input_turn(self) -> TurnState | None:
-        """Return the turn whose audio is being heard: the last one that has begun to play."""
-        spoken = [t for t in self.turns if t.kind != "text" and t.play_started is not None]
-        return spoken[-1] if spoken else None
-
-    def _on_transcription(self, data: Json, event: Event) -> list[Effect]:
-        turn = self._items.get(str(data.get("item_id")))
-        if turn is None:
-            return []
-        item = str(data.get("item_id"))
-        if event.type.endswith(".failed"):
-            error = data.get("error") or {}
-            turn.transcription_error = str(error.get("message") or error.get("code") or "failed")
-        elif event.type.endswith(".completed"):
-            self._transcribed.add(item)
-            turn.transcripts[item] = str(data.get("transcript") or "")
-        elif item not in self._transcribed:  # else it has come late
-            turn.transcripts[item] = turn.transcripts.get(item, "") + str(data.get("delta") or "")
-        return []
-
     def _answered_turn(self) -> TurnState | None:
         """Return the turn a new response belongs to: who asked first, else who was heard last."""
-        owner = self._owner or (self.turns[-1] if self.turns else None)
+        owner = self._input.owner or (self.turns[-1] if self.turns else None)
         # turn detection has committed before our request came: that one will be refused
         detected = owner is not None and owner.awaiting and owner.status == "in_progress"
         if self._requests and (not detected or self._requests[0][1] is owner):
             _, turn = self._requests.popleft()
             turn.pending -= 1
             return turn
-        if owner is not None:
-            owner.awaiting = max(owner.awaiting - 1, 0)
+        if owner is None or owner.status == "completed":
+            return None  # the service speaks of its own accord, e.g. after an idle timeout
+        owner.awaiting = max(owner.awaiting - 1, 0)
         return owner
 
     def _on_response_created(self, data: Json, event: Event) -> list[Effect]:
@@ -444,22 +386,22 @@ _Handler = Callable[[Json, Event], list[Effect]]
 
 def _handlers(c: Conversation) -> dict[str, _Handler]:
     """Return the table from GA event type to what is done with it."""
-    book = c._responses
+    book, heard = c._responses, c._input
     spoken = "conversation.item.input_audio_transcription"
     table: dict[str, _Handler] = {
         "session.created": c._on_session,
         "session.updated": c._on_session,
         "error": c._on_error,
-        "input_audio_buffer.speech_started": c._on_speech_started,
-        "input_audio_buffer.speech_stopped": c._on_speech_stopped,
-        "input_audio_buffer.committed": c._on_committed,
-        f"{spoken}.delta": c._on_transcription,
-        f"{spoken}.completed": c._on_transcription,
-        f"{spoken}.failed": c._on_transcription,
         "response.created": c._on_response_created,
         "response.done": c._on_response_done,
     }
     noted: dict[str, Callable[[Json, Event], None]] = {
+        "input_audio_buffer.speech_started": heard.speech_started,
+        "input_audio_buffer.speech_stopped": heard.speech_stopped,
+        "input_audio_buffer.committed": heard.committed,
+        f"{spoken}.delta": heard.transcription,
+        f"{spoken}.completed": heard.transcription,
+        f"{spoken}.failed": heard.transcription,
         "response.content_part.added": book.content_part,
         "response.output_audio_transcript.delta": book.transcript,
         "response.output_audio_transcript.done": book.transcript,

@@ -96,7 +96,13 @@ def _sentence(
             f"try the other dialect with rtnb.Endpoint.{other}.",
             DialectError,
         )
-    return f"Could not {doing} at {endpoint.base_url} (HTTP {status}).", SignalingError
+    if status < 400:
+        advice = "it redirects elsewhere: give that address as base_url"
+    elif status < 500:
+        advice = "check the arguments and base_url"
+    else:
+        advice = "the server has trouble of its own: try again later"
+    return f"Could not {doing} at {endpoint.base_url} (HTTP {status}); {advice}.", SignalingError
 
 
 def _authentication(

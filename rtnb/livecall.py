@@ -38,6 +38,7 @@ __all__ = ["LiveCall", "tool_schema"]
 
 _GRACE: Final = 5.0  # seconds that session.created and session.updated are waited for
 _CLOSE: Final = 8.0  # seconds that close() may take
+_AROUND_OUTPUT: Final = 400  # bytes of the event that a tool's result is sent in
 _COMMIT_AFTER: Final = 0.2  # seconds from the last sample to input_audio_buffer.commit
 
 
@@ -205,7 +206,7 @@ class LiveCall(Recorded):
             case m.PlayStarted():
                 talk.play_started(message.play, message.time)
             case m.PlayEnded():
-                talk.play_ended(message.play, message.time, cancelled=message.cancelled)
+                return talk.play_ended(message.play, message.time, cancelled=message.cancelled)
             case m.StateChanged():
                 self._reached[message.phase] = message.time
             case m.Offered():
@@ -288,8 +289,9 @@ class LiveCall(Recorded):
     def _run_tool(self, effect: RunTool, tool: Tool | None) -> None:
         call = effect.call
         outcome = _no_tool(call.name) if tool is None else tool.run(call.arguments)
-        if len(outcome.output.encode()) > self._largest // 2:
-            outcome = _too_large(self._largest // 2)
+        limit = max(self._largest - _AROUND_OUTPUT, 0)
+        if len(json.dumps(outcome.output)) > limit:
+            outcome = _too_large(limit)
         output, error = outcome.output, outcome.error
         with self.changed:
             now = self._now()

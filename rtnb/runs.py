@@ -194,7 +194,7 @@ def _rebuilt(
             conversation.sent(step)
         else:
             conversation.received(step)
-    endings = {r["turn"]: r for r in records if r.get("record") == "ended"}
+    endings = {r.get("turn"): r for r in records if r.get("record") == "ended"}
     for turn in conversation.turns:
         ended = endings.get(turn.number)
         if ended is not None:
@@ -206,17 +206,20 @@ def _rebuilt(
 
 
 def _apply_record(conversation: Conversation, record: dict[str, Any], time: float) -> None:
+    play = str(record.get("play"))
     match record.get("record"):
         case "turn":
             turn = TurnState(len(conversation.turns) + 1, str(record.get("kind")), time)
             turn.name, turn.text, turn.touched = record.get("name"), record.get("text"), time
             conversation.turns.append(turn)
         case "play":
-            conversation.play_queued(conversation.turns[-1], str(record["play"]))
+            for turn in conversation.turns:
+                if turn.number == record.get("turn"):
+                    conversation.play_queued(turn, play)
         case "play_started":
-            conversation.play_started(str(record["play"]), time)
+            conversation.play_started(play, time)
         case "play_ended":
-            conversation.play_ended(str(record["play"]), time)
+            conversation.play_ended(play, time)
         case "tool":
             for turn in conversation.turns:
                 for call in turn.tool_calls:

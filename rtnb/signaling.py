@@ -358,7 +358,10 @@ def _minted(response: requests.Response, endpoint: Endpoint) -> EphemeralKey:
     try:
         body = response.json()
         holder = body.get("client_secret", body) if isinstance(body, dict) else {}
-        return EphemeralKey(str(holder["value"]), expires_at=holder.get("expires_at"))
+        value = holder["value"]
+        if not isinstance(value, str) or not value:
+            raise ValueError("no key in it")
+        return EphemeralKey(value, expires_at=holder.get("expires_at"))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DialectError(
             f"{endpoint.base_url} answered the minting of a key with something else; "

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import webrtc
 from bare_calls import signalling
+from libwebrtc import RATE, all_candidates, connection, listen, speak, webrtc
 
 import rtnb
 
-RATE = 48_000
-BLOCK = 480  # libwebrtc's 10 ms
 TONE = (0.25 * 32767 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.int16)
 
 
@@ -30,20 +28,15 @@ class FarSide:
 
     async def answer(self, offer: str) -> str:
         """Answer an offer with all candidates gathered."""
-        webrtc.allow_loopback()
-        self._pc = pc = webrtc.RTCPeerConnection(webrtc.RTCConfiguration(ice_servers=[]))
+        self._pc = pc = connection()
         self._voice = webrtc.MediaStreamTrackGenerator("audio")
         pc.add_track(self._voice)
-        pc.on("track", lambda e: self._spawn(self._listen(e.track)))
+        pc.on("track", lambda e: self._spawn(listen(e.track, self.heard)))
         pc.on("datachannel", self._on_channel)
-        gathered = asyncio.Event()
-        pc.on("icegatheringstatechange", lambda _: gathered.set())
         offered = webrtc.RTCSessionDescriptionInit(type="offer", sdp=offer)
         await pc.set_remote_description(offered)
         await pc.set_local_description(await pc.create_answer())
-        while pc.ice_gathering_state != "complete":
-            gathered.clear()
-            await gathered.wait()
+        await all_candidates(pc)
         return str(pc.local_description.sdp)
 
     async def close(self) -> None:
@@ -76,38 +69,11 @@ class FarSide:
         text = {"item_id": "item_1", "content_index": 0, "transcript": "Beep."}
         self._say("response.output_audio_transcript.done", response_id="resp_1", **text)
         self._say("response.done", response={"id": "resp_1", "status": "completed"})
-        writer, loop = self._voice.writable.get_writer(), asyncio.get_running_loop()
-        start = loop.time()
-        for position in range(0, RATE, BLOCK):
-            await writer.write(_audio_data(TONE[position : position + BLOCK], position))
-            await asyncio.sleep(max(start + (position + BLOCK) / RATE - loop.time(), 0))
+        await speak(self._voice, TONE)
         self._say("output_audio_buffer.stopped", response_id="resp_1")
-
-    async def _listen(self, track: Any) -> None:
-        wanted = webrtc.MediaStreamTrackProcessorInit(track=track)
-        reader = webrtc.MediaStreamTrackProcessor(wanted).readable.get_reader()
-        while not (result := await reader.read()).done:
-            with result.value as data:
-                options = webrtc.AudioDataCopyToOptions(plane_index=0, format="s16")
-                raw = bytearray(data.allocation_size(options))
-                data.copy_to(raw, options)
-                self.heard.append(np.frombuffer(raw, np.int16)[:: data.number_of_channels])
 
     def _spawn(self, work: Any) -> None:
         self._tasks.append(asyncio.ensure_future(work))
-
-
-def _audio_data(samples: np.ndarray, position: int) -> Any:
-    return webrtc.AudioData(
-        webrtc.AudioDataInit(
-            format="s16",
-            sample_rate=RATE,
-            number_of_frames=BLOCK,
-            number_of_channels=1,
-            timestamp=position * 1_000_000 // RATE,
-            data=samples.tobytes(),
-        )
-    )
 
 
 @pytest.fixture(scope="module")

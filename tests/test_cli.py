@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -253,23 +254,32 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_real_replay(tmp_path: Path) -> None:
-    """One command, no account: a transcript, a latency, and the reply on disk."""
-    with start("replay", GREETING, "--out", "run", cwd=tmp_path) as process:
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
+    """One real replay: the folder it ran in, its exit code, and what it printed."""
+    folder = tmp_path_factory.mktemp("replay")
+    with start("replay", GREETING, "--out", "run", cwd=folder) as process:
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+    return folder, process.returncode, out, err
+
+
+def test_a_real_replay(replayed: tuple[Path, int, str, str]) -> None:
+    """One command, no account: a transcript, a latency, and where the run is."""
+    cwd, code, out, err = replayed
+    assert (code, err) == (0, "")
     head, row, folder = out.splitlines()
-    assert head.split() == ["prompt", "transcript", "first", "audio", "duration"]
-    assert row.startswith("greeting  Hello! I am doing fine today.  0.")
-    assert folder == f"run: {tmp_path / 'run'}"
+    assert head.split() == ["prompt", "voice", "transcript", "first", "audio", "duration"]
+    assert re.fullmatch(
+        r"greeting  marin  Hello! I am doing fine today\.  \d\.\d\d s +\d\.\d\d s", row
+    )
+    assert folder == f"run: {cwd / 'run'}"
 
 
-def test_a_real_replay_leaves_a_run(tmp_path: Path) -> None:
+def test_a_real_replay_leaves_a_run(replayed: tuple[Path, int, str, str]) -> None:
     """The folder has both sides, the events and the turn's clips; it opens again."""
-    with start("replay", GREETING, "--out", "run", cwd=tmp_path) as process:
-        process.communicate(timeout=60)
-    folder = tmp_path / "run"
+    folder = replayed[0] / "run"
     assert rtnb.Clip.read(folder / "turns" / "001-reply.wav").level > -35
+    assert rtnb.Clip.read(folder / "turns" / "001-prompt.wav").level > -35
     assert soundfile.info(folder / "audio.wav").channels == 2
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert {"session.created", "response.done"} <= {one["event"]["type"] for one in events}

@@ -437,6 +437,16 @@ def test_a_cut_prompt_takes_its_request_back(talk: Conversation) -> None:
     assert types(events) == ["conversation.item.create", "response.create"]
 
 
+def test_a_cut_prompt_lets_a_waiting_request_go(talk: Conversation) -> None:
+    """A text that was sent behind it asks for its response as soon as the prompt is cut."""
+    turn, _ = talk.begin_turn(0.0, "push_to_talk")
+    talk.play_queued(turn, "p")
+    talk.commit_events(turn)
+    assert types(write(talk, at=0.5)[1]) == ["conversation.item.create"]
+    freed = leave(talk, talk.play_ended("p", 1.0, cancelled=True), 1.0)
+    assert types(freed) == ["response.create"]
+
+
 def test_an_empty_commit_is_not_counted(talk: Conversation) -> None:
     """After a refused commit, the next commit of turn detection awaits its response again."""
     turn, events = push(talk)

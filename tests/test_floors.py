@@ -22,8 +22,8 @@ FLOORS: Final = {
     0: "errors _html _masking messages _process _bundled _notebook",
     1: "audio _audiofile events measure sdp runfiles runaudio",
     2: (
-        "dialects turnstate turnover responsebook conversation tools turns recorded runs plots "
-        "prompts configuration"
+        "dialects turnstate turnover inputbook responsebook conversation tools turns recorded runs "
+        "plots prompts configuration"
     ),
     3: "signaling httperrors callsetup engine",
     4: "livecall session registry turnfiles connecting",

@@ -192,11 +192,13 @@ def fallen_back(peer: rtnb.Peer, other_aiortc: None, tmp_path: Path) -> Iterator
 def test_a_call_hears_without_the_tap(
     fallen_back: rtnb.Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The reply comes through the track, and the figures say so."""
+    """The reply comes through the track, and both the log and the figures say so."""
     turn = fallen_back.ask(rtnb.sample("greeting"))
     assert turn.status == "completed"
     assert turn.reply.level > -35
     assert fallen_back.stats()["fallbacks"] == [FALLBACKS["receive"]]
+    said = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    assert FALLBACKS["receive"] in [one.getMessage() for one in said]
     assert "received," not in (fallen_back.folder / "packets.csv").read_text()
 
 

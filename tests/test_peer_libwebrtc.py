@@ -7,58 +7,15 @@ import contextlib
 import json
 
 import numpy as np
-import webrtc
+from libwebrtc import all_candidates, connection, listen, speak, webrtc
 from peer_client import WITHIN, exchange, prompt_pcm
-
-BLOCK = 480  # libwebrtc's 10 ms at 48,000 Hz
-
-
-def audio_data(samples, position):
-    return webrtc.AudioData(
-        webrtc.AudioDataInit(
-            format="s16",
-            sample_rate=48_000,
-            number_of_frames=BLOCK,
-            number_of_channels=1,
-            timestamp=position * 1_000_000 // 48_000,
-            data=samples.tobytes(),
-        )
-    )
-
-
-async def speak(track, samples):
-    """Write the samples at their pace, and then silence for as long as it is wanted."""
-    loop, writer, position = asyncio.get_running_loop(), track.writable.get_writer(), 0
-    start = loop.time()
-    while True:
-        block = samples[position : position + BLOCK]
-        await writer.write(audio_data(np.pad(block, (0, BLOCK - len(block))), position))
-        position += BLOCK
-        await asyncio.sleep(max(start + position / 48_000 - loop.time(), 0))
-
-
-async def listen(track, heard):
-    """Collect what is heard, mono."""
-    reader = webrtc.MediaStreamTrackProcessor(
-        webrtc.MediaStreamTrackProcessorInit(track=track)
-    ).readable.get_reader()
-    while not (result := await reader.read()).done:
-        with result.value as data:
-            options = webrtc.AudioDataCopyToOptions(plane_index=0, format="s16")
-            raw = bytearray(data.allocation_size(options))
-            data.copy_to(raw, options)
-            heard.append(np.frombuffer(raw, np.int16)[:: data.number_of_channels])
 
 
 async def connected(pc, url):
     """Offer with all candidates gathered, and take the answer."""
-    gathered = asyncio.Event()
-    pc.on("icegatheringstatechange", lambda _: gathered.set())
     await pc.set_local_description(await pc.create_offer())
     async with asyncio.timeout(WITHIN):
-        while pc.ice_gathering_state != "complete":
-            gathered.clear()
-            await gathered.wait()
+        await all_candidates(pc)
     status, _, answer = await exchange(url, pc.local_description.sdp)
     assert status == 201, answer
     await pc.set_remote_description(webrtc.RTCSessionDescriptionInit(type="answer", sdp=answer))
@@ -68,8 +25,7 @@ def test_libwebrtc_calls_and_is_answered(peer):
     """session.created arrives first, the spoken prompt is recognised, the answer is heard."""
 
     async def call():
-        webrtc.allow_loopback()
-        pc = webrtc.RTCPeerConnection(webrtc.RTCConfiguration(ice_servers=[]))
+        pc = connection()
         voice = webrtc.MediaStreamTrackGenerator("audio")
         pc.add_track(voice)
         events, heard, tasks, stopped = [], [], [], asyncio.Event()
@@ -82,7 +38,8 @@ def test_libwebrtc_calls_and_is_answered(peer):
         pc.create_data_channel("oai-events").on("message", arrived)
         pc.on("track", lambda e: tasks.append(asyncio.ensure_future(listen(e.track, heard))))
         await connected(pc, peer.url)
-        tasks.append(asyncio.ensure_future(speak(voice, prompt_pcm("greeting", before=0.5))))
+        prompt = prompt_pcm("greeting", before=0.5)
+        tasks.append(asyncio.ensure_future(speak(voice, prompt, for_ever=True)))
         async with asyncio.timeout(WITHIN):
             await stopped.wait()
         pc.close()

@@ -589,6 +589,12 @@ def test_a_url_elsewhere_needs_a_key() -> None:
     assert find("https://api.example.com/v1", api_key="k" * 9).base_url.endswith("example.com/v1")
 
 
+def test_a_wrong_address_is_told_before_a_missing_key() -> None:
+    """A typing error in a URL is not answered with advice about keys."""
+    with pytest.raises(ConfigurationError, match="'nonsense' is not a base URL"):
+        find("nonsense")
+
+
 def test_an_endpoint_is_taken_as_it_is() -> None:
     """An Endpoint, or anything that has one; api_key= replaces its key only."""
     endpoint = rtnb.Endpoint.beta("https://api.example.com/v1", "sk-first-1234")

@@ -374,14 +374,15 @@ def test_a_refusal_without_a_message_is_still_told(reply: Reply) -> None:
     error = refusal(exchange, reply)
     assert type(error) is SignalingError
     assert str(error).startswith("Could not exchange the offer at http://127.0.0.1:")
-    assert str(error).endswith("/v1 (HTTP 400).")
+    assert str(error).endswith("/v1 (HTTP 400); check the arguments and base_url.")
     assert error.code is None
 
 
 def test_a_message_in_another_form_is_shown() -> None:
     """{"error": "text"}, as some servers answer."""
     error = refusal(mint, Reply(500, '{"error": "out of order"}'))
-    assert str(error).endswith("/v1 (HTTP 500). The service says: out of order")
+    assert "(HTTP 500); the server has trouble of its own: try again later." in str(error)
+    assert str(error).endswith(" The service says: out of order")
 
 
 def test_a_long_message_is_cut() -> None:
@@ -432,7 +433,7 @@ def test_a_redirect_is_not_followed(act: Callable[[str], object]) -> None:
     with serving(minted()) as elsewhere:
         away = {"Location": elsewhere.url + "/realtime/client_secrets"}
         error = refusal(act, Reply(307, "", headers=away))
-    assert "(HTTP 307)." in str(error)
+    assert "(HTTP 307); it redirects elsewhere: give that address as base_url." in str(error)
     assert elsewhere.requests == []
 
 

@@ -80,6 +80,7 @@ class Reorder:
         self.reordered = 0
         self._next: int | None = None
         self._end = 0  # RTP timestamp just after the last packet released
+        self._first = 0
         self._highest = 0
         self._given_up: set[int] = set()
         self._waiting: dict[int, Unwrapped] = {}
@@ -88,7 +89,7 @@ class Reorder:
         """Take one packet and return what is now in order."""
         self.received += 1
         if self._next is None:
-            self._next = self._highest = packet.sequence
+            self._next = self._first = self._highest = packet.sequence
         if packet.sequence < self._next:
             self._count_old(packet.sequence)
             return []
@@ -110,7 +111,7 @@ class Reorder:
         return self._release(0) if held < before else []
 
     def _count_old(self, sequence: int) -> None:
-        if sequence in self._given_up:
+        if sequence in self._given_up or sequence < self._first:
             self._given_up.discard(sequence)
             self.late += 1
         else:
