@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import site
 import subprocess
 import sys
 import tempfile
@@ -35,14 +36,17 @@ def start_module(
     An interrupt of the user's process does not reach it; it should end when its stdin closes.
     """
     env = {name: value for name, value in os.environ.items() if name not in _KEYS}
-    root = str(Path(__file__).parents[1])  # the child must find this same rtnb
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
+    root = str(Path(__file__).parents[1])
+    if root not in (*site.getsitepackages(), site.getusersitepackages()):
+        # a checkout: the child must find this same rtnb
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
     env |= environment or {}
     platform: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         platform = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        # -P: a file of the user's named like a standard module must not get in
+        [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,

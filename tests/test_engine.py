@@ -305,3 +305,16 @@ def test_a_plain_value_is_no_message() -> None:
     """A dict alone is refused too."""
     with pytest.raises(pickle.UnpicklingError, match="dict is not a message"):
         m.decode_message(pickle.dumps({}))
+
+
+def test_a_file_named_like_a_standard_module_stays_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The working directory is not on the media process's path."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('the wrong queue')")
+    monkeypatch.chdir(tmp_path)
+    own = ProcessEngine()
+    try:
+        own.wait_ready()
+    finally:
+        own.close()
