@@ -17,7 +17,13 @@ LONGEST: Final = 3600.0  # seconds; longer files are surely not prompts
 
 
 def read(path: Path) -> tuple[npt.NDArray[np.float32], int]:
-    """Return (samples, sample_rate) of a file: float32, shape (n,) or (n, channels)."""
+    """Return (samples, sample_rate) of a file: float32, shape (n,) or (n, channels); Hz.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, a folder, empty, damaged, not audio, or too long.
+    """
     if not path.exists():
         raise AudioError(f"There is no audio file {str(path)!r}; check the path.")
     if path.is_dir():
@@ -42,7 +48,13 @@ def _read_any(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     except soundfile.SoundFileError:
         return _read_with_av(path)
     _check_length(path, info.frames / info.samplerate)
-    samples, sample_rate = soundfile.read(str(path), dtype="float32")
+    try:
+        samples, sample_rate = soundfile.read(str(path), dtype="float32")
+    except soundfile.SoundFileError:
+        # another decoder might play silence for what is lost; nobody would know
+        raise AudioError(
+            f"The audio file {str(path)!r} is damaged or cut off; copy or export it again."
+        ) from None
     return samples, int(sample_rate)
 
 
@@ -84,7 +96,13 @@ def _check_length(path: Path, duration: float) -> None:
 
 
 def write(path: Path, samples: npt.NDArray[np.float32], sample_rate: int) -> Path:
-    """Write samples to a file whose suffix names the format; return its path."""
+    """Write samples to a file whose suffix names the format; return its path.
+
+    Raises
+    ------
+    AudioError
+        The suffix names no format, or one that does not take this rate in Hz.
+    """
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)

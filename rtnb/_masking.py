@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Final
 
 __all__ = ["MASK", "Secret", "mask"]
@@ -21,18 +22,30 @@ _PATTERNS: Final = (
 )
 
 # Every secret handed to rtnb in this process, so that it is masked wherever a server echoes it.
-_KNOWN: set[str] = set()
+# Rebound, never changed: other threads are reading it.
+_known: tuple[str, ...] = ()
+_lock: Final = threading.Lock()
 _SHORTEST_KNOWN: Final = 8
 
 
 def mask(text: str) -> str:
     """Return `text` with every key, token and ICE password replaced by ``•••``."""
-    for secret in _KNOWN:
+    for secret in _known:
         if secret in text:
             text = text.replace(secret, MASK)
     for pattern in _PATTERNS:
         text = pattern.sub(MASK, text)
     return text
+
+
+def _remember(secret: str) -> None:
+    """Mask this secret from now on; what the patterns catch by itself need not be remembered."""
+    global _known
+    if len(secret) < _SHORTEST_KNOWN or any(p.fullmatch(secret) for p in _PATTERNS):
+        return
+    with _lock:
+        if secret not in _known:
+            _known = (*_known, secret)
 
 
 class Secret:
@@ -48,8 +61,7 @@ class Secret:
 
     def __init__(self, value: str):
         self._value = value
-        if len(value) >= _SHORTEST_KNOWN:
-            _KNOWN.add(value)
+        _remember(value)
 
     def reveal(self) -> str:
         """Return the secret itself; only the line that sends it should call this."""

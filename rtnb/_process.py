@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 
 from rtnb._masking import mask
 
-__all__ = ["last_line", "start_module", "stderr_file"]
+__all__ = ["contents", "last_line", "start_module", "stderr_file"]
 
 # a child has no business with these
 _KEYS: Final = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "AZURE_OPENAI_API_KEY")
@@ -55,11 +55,26 @@ def start_module(
     )
 
 
+def contents(stderr: IO[bytes]) -> bytes:
+    """Return all that a child has written to its stderr file so far.
+
+    The child writes where the descriptor they share stands; so it is not moved, or, on Windows,
+    moved back to the end.
+    """
+    stderr.flush()
+    if sys.platform == "win32":
+        stderr.seek(0)
+        found = stderr.read()
+        stderr.seek(0, os.SEEK_END)
+        return found
+    number = stderr.fileno()
+    return os.pread(number, os.fstat(number).st_size, 0)
+
+
 def last_line(stderr: IO[bytes]) -> str:
     """Return the last line a child wrote to its stderr file, secrets masked, or ""."""
     try:
-        stderr.seek(0)
-        lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
+        lines = contents(stderr).decode("utf-8", "replace").strip().splitlines()
     except (OSError, ValueError):
         return ""
     return mask(lines[-1].strip()) if lines else ""

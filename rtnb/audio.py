@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import numbers
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ from rtnb.errors import AudioError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CALL_SAMPLE_RATE", "Clip", "dbfs", "envelope", "resample"]
+__all__ = ["CALL_SAMPLE_RATE", "Clip", "dbfs", "envelope", "resample", "to_pcm"]
 
 CALL_SAMPLE_RATE: Final = 48_000  # Hz; the RTP clock of Opus (RFC 7587 section 4.1)
 
@@ -112,17 +113,14 @@ class Clip:
         gaps: Iterable[tuple[float, float]] = (),
     ):
         array = _as_mono(np.asarray(samples))
-        if not 1_000 <= sample_rate <= 768_000:
-            raise AudioError(
-                f"A clip of {sample_rate} Hz cannot be used; give the true rate, 8000 to 192000 Hz."
-            )
+        sample_rate = _checked_rate(sample_rate)
         if not np.isfinite(array).all():
             raise AudioError(
                 "These samples hold NaN or infinity; clean them first, e.g. with numpy.nan_to_num."
             )
         array.flags.writeable = False
         self.samples = array
-        self.sample_rate = int(sample_rate)
+        self.sample_rate = sample_rate
         self.gaps = tuple((float(start), float(end)) for start, end in gaps)
 
     # --- making and storing -----------------------------------------------------------------------
@@ -209,9 +207,21 @@ class Clip:
     # --- editing ----------------------------------------------------------------------------------
 
     def resample(self, sample_rate: int) -> Clip:
-        """Return the clip at another rate, flushed: its duration is kept to the sample."""
-        out = resample(self.samples, self.sample_rate, sample_rate)
-        return Clip(np.clip(out, -1.0, 1.0), sample_rate, gaps=self.gaps)
+        """Return the clip at another rate, flushed: its duration is kept to the sample.
+
+        Parameters
+        ----------
+        sample_rate
+            Hz.
+
+        Raises
+        ------
+        AudioError
+            The rate cannot be audio.
+        """
+        rate = _checked_rate(sample_rate)
+        out = resample(self.samples, self.sample_rate, rate)
+        return Clip(np.clip(out, -1.0, 1.0), rate, gaps=self.gaps)
 
     def __getitem__(self, span: slice) -> Clip:
         """Cut by seconds: ``clip[0.5:1.2]``; negative values count from the end."""
@@ -289,6 +299,24 @@ class Clip:
         from rtnb import plots
 
         return plots.waveform(self, ax=ax, **kwargs)
+
+
+def to_pcm(clip: Clip) -> bytes:
+    """Return a clip as s16 mono 48,000 Hz bytes, resampled whole and flushed."""
+    samples = resample(clip.samples, clip.sample_rate, CALL_SAMPLE_RATE)
+    return _audiofile.to_s16(samples).tobytes()
+
+
+def _checked_rate(sample_rate: Any) -> int:
+    """Return a sample rate in Hz, if it can be one."""
+    is_number = isinstance(sample_rate, numbers.Real)
+    if not is_number:
+        raise AudioError(f"A sample rate is a number in Hz, not {sample_rate!r}.")
+    if not 1_000 <= sample_rate <= 768_000:
+        raise AudioError(
+            f"A clip of {sample_rate} Hz cannot be used; give the true rate, 8000 to 192000 Hz."
+        )
+    return int(sample_rate)
 
 
 def _count(duration: float, sample_rate: int) -> int:

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rtnb import _html
 from rtnb.audio import Clip
+from rtnb.configuration import check_seconds
 from rtnb.connecting import connect
 from rtnb.errors import ConfigurationError, RtnbError, RunError
 from rtnb.prompts import as_prompt
@@ -22,6 +23,8 @@ from rtnb.turns import Turn
 __all__ = ["Batch", "replay"]
 
 Prompt = Clip | str | os.PathLike[str]
+
+_PATIENCE: Final = 30.0  # seconds that an answer may take, beside the prompt
 
 
 class Batch(list[Turn]):
@@ -69,10 +72,16 @@ def _row(turn: Turn) -> tuple[str, str, str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    prompt: Prompt
+    prompt: Clip | str  # read and checked; a clip of a file knows its name
     name: str
     voice: str | None
     folder: Path | None
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for the whole turn: the prompt, an answer of the same length, and patience."""
+        spoken = self.prompt.duration if isinstance(self.prompt, Clip) else 0.0
+        return 2 * spoken + _PATIENCE
 
 
 def replay(
@@ -83,6 +92,7 @@ def replay(
     repeat: int = 1,
     out: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    turn_timeout: float | None = None,
     **options: Any,
 ) -> Batch:
     """Replay prompts into an endpoint, each in a fresh call, and return their turns.
@@ -101,8 +111,10 @@ def replay(
         A folder for the runs. A single call's run lies in it directly, several in subfolders.
     progress
         Show a line a call on stderr; None shows it on a terminal or in a notebook.
+    turn_timeout
+        Seconds that a turn may take; None gives it twice the prompt's duration and 30 s.
     **options
-        Further arguments of `connect`.
+        Further arguments of `connect`; its ``timeout`` is that of connecting.
 
     Returns
     -------
@@ -116,13 +128,15 @@ def replay(
     RtnbError
         The only call, or every call, failed: the first reason.
     """
+    if turn_timeout is not None:
+        check_seconds("turn_timeout", turn_timeout, or_none=True)
     jobs = list(_jobs(prompts, voices, repeat, out))
     report = _reporter(progress, len(jobs))
     batch = Batch()
     for job in jobs:
         report(job.name, job.voice)
         try:
-            turn, folder = _replay_one(job, endpoint, options)
+            turn, folder = _replay_one(job, endpoint, turn_timeout or job.timeout, options)
         except RtnbError as error:
             batch.failures.append((job.name, error))
             continue
@@ -133,9 +147,11 @@ def replay(
     return batch
 
 
-def _replay_one(job: _Job, endpoint: Any, options: dict[str, Any]) -> tuple[Turn, Path]:
+def _replay_one(
+    job: _Job, endpoint: Any, timeout: float, options: dict[str, Any]
+) -> tuple[Turn, Path]:
     with connect(endpoint, voice=job.voice, record_to=job.folder, **options) as session:
-        turn = session.ask(job.prompt)
+        turn = session.ask(job.prompt, timeout=timeout)
         session._files.flush()
         return turn, session.folder
 
@@ -146,17 +162,19 @@ def _jobs(
     repeat: int,
     out: str | os.PathLike[str] | None,
 ) -> Iterator[_Job]:
-    if repeat < 1:
-        raise ConfigurationError(f"repeat= is 1 or more, not {repeat}.")
-    several = [prompts] if isinstance(prompts, str | os.PathLike | Clip) else list(prompts)
+    if not isinstance(repeat, int) or repeat < 1:
+        raise ConfigurationError(f"repeat= is 1 or more, not {repeat!r}.")
+    if isinstance(prompts, str | os.PathLike | Clip) or not isinstance(prompts, Iterable):
+        prompts = [prompts]
+    several = list(prompts)
     chosen = [voices] if isinstance(voices, str) or voices is None else list(voices)
     if not several or not chosen:
         raise ConfigurationError("There is nothing to replay; give at least one prompt and voice.")
-    checked = [(prompt, as_prompt(prompt)[0] or "prompt") for prompt in several]
+    checked = [as_prompt(prompt) for prompt in several]  # each file is read once
     todo = list(itertools.product(range(repeat), chosen, checked))
-    folders = _folders(out, [(name, voice) for _, voice, (_, name) in todo])
-    for (_, voice, (prompt, name)), folder in zip(todo, folders, strict=True):
-        yield _Job(prompt, name, voice, folder)
+    folders = _folders(out, [(name or "prompt", voice) for _, voice, (name, _) in todo])
+    for (_, voice, (name, prompt)), folder in zip(todo, folders, strict=True):
+        yield _Job(prompt, name or "prompt", voice, folder)
 
 
 def _folders(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rtnb import messages as m
+from rtnb._http import checked_key
 from rtnb._masking import mask
 from rtnb._notebook import colab_secret
 from rtnb.dialects import Json
@@ -27,7 +29,12 @@ from rtnb.errors import (
     UdpBlockedError,
 )
 from rtnb.runfiles import RUN
-from rtnb.signaling import Endpoint, EphemeralKey, is_loopback
+from rtnb.signaling import (
+    Endpoint,
+    EphemeralKey,
+    as_ephemeral_key,
+    is_loopback,
+)
 
 __all__ = ["closed_error", "find_endpoint", "phases", "signal", "write_run_info"]
 
@@ -53,7 +60,7 @@ def find_endpoint(
     MissingKeyError
         No key was given or found.
     ConfigurationError
-        The arguments contradict each other.
+        The arguments contradict each other, or an address or a key cannot be one.
     """
     if endpoint is not None and base_url is not None:
         raise ConfigurationError("Give either an endpoint or base_url=, not both.")
@@ -65,12 +72,14 @@ def find_endpoint(
                 f"{type(target).__name__} is not an endpoint; give an rtnb.Peer, an rtnb.Endpoint "
                 "or a base URL."
             )
-        return found if api_key is None else _with_key(found, api_key)
+        if api_key is None:
+            return found
+        return dataclasses.replace(found, key=checked_key(api_key, "api_key="))
     if target is not None:
         Endpoint(target)  # a wrong address is told before a missing key
     if target is not None and is_loopback(target) and api_key is None:
         return Endpoint.for_peer(target)  # the user's key is not for whatever listens here
-    key = api_key or os.environ.get(_KEY_NAME) or colab_secret(_KEY_NAME)
+    key = _found_key() if api_key is None else checked_key(api_key, "api_key=").reveal()
     if key is None and needs_key:
         raise MissingKeyError(
             f"No API key: give api_key=, or set {_KEY_NAME} in the environment or in Colab's "
@@ -79,12 +88,12 @@ def find_endpoint(
     return Endpoint.openai(key) if target is None else Endpoint.openai(key, base_url=target)
 
 
-def _with_key(endpoint: Endpoint, api_key: str) -> Endpoint:
-    from dataclasses import replace
-
-    from rtnb._masking import Secret
-
-    return replace(endpoint, key=Secret(api_key))
+def _found_key() -> str | None:
+    """Return the key of the environment or of Colab's secrets; a blank one is none."""
+    for found in (os.environ.get(_KEY_NAME), colab_secret(_KEY_NAME)):
+        if found and found.strip():
+            return checked_key(found, _KEY_NAME).reveal()
+    return None
 
 
 def signal(
@@ -93,17 +102,40 @@ def signal(
     key: EphemeralKey | None,
     session: Json,
     times: dict[str, float],
+    *,
+    deadline: float | None = None,
 ) -> Any:
-    """Mint a key where one is needed, wait for the offer, and exchange it; note the times."""
+    """Mint a key where one is needed, wait for the offer, and exchange it; note the times.
+
+    Parameters
+    ----------
+    endpoint
+        Where the call goes.
+    offer
+        Waits for the offer, and returns it.
+    key
+        An ephemeral key; None mints one where the endpoint wants that.
+    session
+        The session object wanted, in GA form.
+    times
+        Takes how long each request took, in seconds.
+    deadline
+        Monotonic seconds at which it is given up; None leaves it to each request.
+    """
+
+    def left() -> float | None:
+        return None if deadline is None else deadline - time.monotonic()
+
+    key = as_ephemeral_key(key)
     began = time.monotonic()
     model, wanted = session.get("model"), session
     if key is None and endpoint.exchange_form == "raw":
-        key = endpoint.mint(model=model, session=wanted)
+        key = endpoint.mint(model=model, session=wanted, timeout=left())
         times["mint"] = time.monotonic() - began
     text = offer()
     began = time.monotonic()
     voice = session.get("audio", {}).get("output", {}).get("voice")
-    answer = endpoint.exchange(text, key, model=model, voice=voice, session=wanted)
+    answer = endpoint.exchange(text, key, model=model, voice=voice, session=wanted, timeout=left())
     times["sdp"] = time.monotonic() - began
     return answer
 

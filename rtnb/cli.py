@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code."""
+    _never_fail_to_print()
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -36,6 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("rtnb: interrupted\n")
         return _INTERRUPTED
+
+
+def _never_fail_to_print() -> None:
+    """Let a console that lacks a character show another; a transcript may hold any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's or a test's may be another
+            stream.reconfigure(errors="replace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,9 +94,8 @@ def _replay(arguments: argparse.Namespace) -> int:
     from rtnb.batch import replay
     from rtnb.prompts import as_prompt
 
-    prompts = [Path(prompt) for prompt in arguments.prompts]
-    for prompt in prompts:
-        as_prompt(prompt)  # nothing is started for a prompt that cannot be played
+    # nothing is started for a prompt that cannot be played, and none is read twice
+    prompts = [as_prompt(Path(prompt))[1] for prompt in arguments.prompts]
     with _endpoint(arguments.to) as endpoint:
         batch = replay(
             prompts,
@@ -132,9 +140,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     with Peer(host=arguments.host, port=arguments.port) as peer:
         sys.stdout.write(f"rtnb serves {peer.url}; connect with rtnb.connect({peer.url!r})\n")
         sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-            peer.wait()
-    return 0
+        try:
+            code = peer.wait()
+        except KeyboardInterrupt:  # how it is meant to end
+            return 0
+        if code:
+            last = peer.log().strip().rpartition("\n")[2] or "it said nothing"
+            sys.stderr.write(f"rtnb: the peer ended with code {code}; its last words: {last}\n")
+    return _FAILED if code else 0
 
 
 if __name__ == "__main__":

@@ -8,11 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rtnb.callsetup import find_endpoint, write_run_info
-from rtnb.configuration import UNSET, Unset, as_tools, session_object
+from rtnb.configuration import (
+    UNSET,
+    Unset,
+    as_tools,
+    check_ice_servers,
+    check_limits,
+    session_object,
+)
 from rtnb.dialects import Json
 from rtnb.engine import Engine, shared_engine
 from rtnb.registry import enroll
-from rtnb.runfiles import create_run_folder
+from rtnb.runfiles import create_run_folder, discard_run
 from rtnb.session import Session
 from rtnb.signaling import EphemeralKey
 
@@ -83,6 +90,8 @@ def connect(
         One of their kinds; the call is hung up then.
     """
     started = time.monotonic()
+    check_limits(timeout, max_duration, idle_close)
+    check_ice_servers(ice_servers)
     offered = as_tools(tools)
     config = session_object(
         model=model,
@@ -113,5 +122,7 @@ def connect(
         session._connect(key, ice_servers, timeout)
     except BaseException:  # an interrupt too must not leave a call open
         session.close("connecting failed")
+        if not len(session.events):  # or the folder could not be used again
+            discard_run(session.folder)
         raise
     return session

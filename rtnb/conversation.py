@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from rtnb.dialects import GA, Dialect, Json
 from rtnb.events import Event
 from rtnb.inputbook import InputBook
+from rtnb.requestbook import RequestBook
 from rtnb.responsebook import ResponseBook
+from rtnb.toolruns import new_calls
 from rtnb.turnover import Sound, final_status
 from rtnb.turnstate import Status, ToolCall, TurnState
 
@@ -86,8 +88,7 @@ class Conversation:
         self._input = InputBook(self.turns, self._creates_responses)
         self._sent_ids: dict[str, TurnState | None] = {}
         self._updates: deque[str] = deque()
-        self._requests: deque[tuple[str, TurnState]] = deque()  # response.create on the wire
-        self._queue: deque[tuple[TurnState, Json]] = deque()  # response.create waiting
+        self._requests = RequestBook()
         self._sound = Sound()
         self._handlers = _handlers(self)
 
@@ -122,30 +123,41 @@ class Conversation:
         turn.pending += 1
         commit = self._send({"type": "input_audio_buffer.commit"}, turn).event
         create = self._send({"type": "response.create"}, turn).event
-        self._requests.append((create["event_id"], turn))
+        self._requests.ask(create["event_id"], turn)
         self._input.manual_commits += 1
         return [commit, create]
 
     def abandon(self, turn: TurnState, time: float) -> list[Effect]:
         """End a turn that is not to be answered: what was said is thrown away."""
         turn.holding = False
-        self._queue = deque(asked for asked in self._queue if asked[0] is not turn)
+        self._requests.drop_waiting(turn)
         self._sound.reach(time)
-        clear = self._send({"type": "input_audio_buffer.clear"}, None)
-        return [clear, *self._finish(turn, "cancelled")]
+        effects: list[Effect] = []
+        if not turn.responses:
+            effects.append(self._send({"type": "input_audio_buffer.clear"}, None))
+        return [*effects, *self._finish(turn, "cancelled"), *self._restore(turn)]
+
+    def _restore(self, turn: TurnState) -> list[Effect]:
+        """Turn turn detection on again after push-to-talk, once."""
+        detection, turn.restore = turn.restore, None
+        if detection is None:
+            return []
+        change = {"audio": {"input": {"turn_detection": detection}}}
+        return [self.update_session({"type": "realtime", **change})[1]]
 
     def drop_unanswered(self, time: float) -> list[Effect]:
-        """End the turns that wait for a response: what was said is thrown away, none is wanted."""
+        """End the turns that wait for a response, or for a tool: no answer is wanted."""
         effects: list[Effect] = []
         for turn in self.turns:
-            if turn.status == "in_progress" and not turn.responses and not turn.holding:
+            waits = not turn.responses or any(call.ended is None for call in turn.tool_calls)
+            if turn.status == "in_progress" and waits and not turn.holding:
                 effects += self.abandon(turn, time)
         return effects
 
     def request_response(self, turn: TurnState, response: Json | None = None) -> list[Effect]:
         """Ask for a response when none is active; only one is asked for at a time."""
         turn.pending += 1
-        self._queue.append((turn, response or {}))
+        self._requests.wait(turn, response or {})
         return self._next_request()
 
     @property
@@ -189,34 +201,55 @@ class Conversation:
         return Send(identified)
 
     def _next_request(self) -> list[Effect]:
-        if not self._queue or self._responses.active or self._requests:
+        waiting = None if self._responses.active else self._requests.next_waiting()
+        if waiting is None:
             return []
-        turn, response = self._queue.popleft()
+        turn, response = waiting
         event: Json = {"type": "response.create"}
         if response:
             event["response"] = response
         effect = self._send(event, turn)
-        self._requests.append((effect.event["event_id"], turn))
+        self._requests.ask(effect.event["event_id"], turn)
         return [effect]
 
     # --- what happens -----------------------------------------------------------------------------
 
-    def sent(self, event: Event) -> None:
+    def asked(self, turn: TurnState, event_id: str) -> None:
+        """Take note, when a saved run is read, of which turn a ``response.create`` was for."""
+        self._sent_ids[event_id] = turn
+        turn.pending += 1
+        self._requests.ask(event_id, turn)
+
+    def request_of(self, event: Event) -> TurnState | None:
+        """Return the turn that a ``response.create`` of ours was for."""
+        if event.type != "response.create":
+            return None
+        return self._sent_ids.get(str(event.data.get("event_id")))
+
+    def sent(self, event: Event) -> list[Effect]:
         """Take note of an event that went out; those of the user's own making are followed too."""
         self._sound.reach(event.time)
         event_id = str(event.data.get("event_id"))
         turn = self._sent_ids.get(event_id)
         ours = event_id in self._sent_ids
-        if event.type == "input_audio_buffer.commit" and not ours:
-            self._input.manual_commits += 1
-        elif event.type == "response.create":
+        if event.type == "input_audio_buffer.commit":
+            self._input.manual_commits += not ours
+            return self._restore(turn) if turn is not None else []
+        if event.type == "response.create":
+            if not ours:
+                turn = self._asking_by_hand(event_id)
             if turn is not None:
-                turn.requested = event.time
-                turn.touched = event.time
-            elif self.turns and not ours:
-                self.turns[-1].pending += 1
-                self.turns[-1].requested = event.time
-                self._requests.append((event_id, self.turns[-1]))
+                turn.requested = turn.touched = event.time
+        return []
+
+    def _asking_by_hand(self, event_id: str) -> TurnState | None:
+        """Follow a request of the user's own making: it is the open turn's, or nobody's."""
+        last = self.turns[-1] if self.turns else None
+        turn = last if last is not None and last.status == "in_progress" else None
+        if turn is not None:
+            turn.pending += 1
+        self._requests.ask(event_id, turn)
+        return turn
 
     def received(self, event: Event) -> list[Effect]:
         """Take an event from the server; unknown types change nothing."""
@@ -241,20 +274,15 @@ class Conversation:
 
     def play_ended(self, play: str, time: float, *, cancelled: bool = False) -> list[Effect]:
         """Take note that the last sample of a playing has left, or that it was cut."""
+        effects: list[Effect] = []
         for turn in self._playing(play):
             start = turn.plays[play][0]
             turn.plays[play] = (time if start is None else start, time)
             turn.touched = time
-            if cancelled:
-                self._withdraw(turn)
-        return self._next_request()
-
-    def _withdraw(self, turn: TurnState) -> None:
-        """Forget the commit and the request that would have followed a playing that was cut."""
-        for request in [r for r in self._requests if r[1] is turn and turn.requested is None]:
-            self._requests.remove(request)
-            self._input.manual_commits -= 1
-            turn.pending -= 1
+            if cancelled:  # the commit and the request that would have followed are not sent
+                self._input.manual_commits -= self._requests.withdraw(turn)
+                effects += self._restore(turn)
+        return [*effects, *self._next_request()]
 
     def heard(self, end: float, levels: Sequence[float], step: float = 0.02) -> list[Effect]:
         """Take the levels of what was heard up to `end`, in dBFS, one a `step` of seconds."""
@@ -297,20 +325,18 @@ class Conversation:
         if cause in self._updates:
             self._updates.remove(cause)
             self._note_detection(self.session)
-        request = next((r for r in self._requests if r[0] == cause), None)
-        turn = self._sent_ids.get(cause) if request is None else request[1]
+        asked, turn = self._requests.refused(cause)
+        turn = turn if asked else self._sent_ids.get(cause)
         if turn is None:
             self.errors.append(event)
             return []
         turn.touched = event.time
         if error.get("code") == "input_audio_buffer_commit_empty":
             self._input.manual_commits = max(self._input.manual_commits - 1, 0)
-        if request is not None:
-            self._requests.remove(request)
-            if error.get("code") == "conversation_already_has_active_response":
-                self._queue.appendleft((turn, {}))
-                return []
-            turn.pending -= 1
+        if asked and error.get("code") == "conversation_already_has_active_response":
+            self._requests.wait(turn, {}, first=True)
+            return []
+        turn.pending -= asked
         turn.error = str(error.get("message") or error.get("code") or "the service gave no reason")
         return [*self._finish(turn, "failed"), *self._next_request()]
 
@@ -322,12 +348,12 @@ class Conversation:
         owner = self._input.owner or (self.turns[-1] if self.turns else None)
         # turn detection has committed before our request came: that one will be refused
         detected = owner is not None and owner.awaiting and owner.status == "in_progress"
-        if self._requests and (not detected or self._requests[0][1] is owner):
-            _, turn = self._requests.popleft()
-            turn.pending -= 1
-            return turn
+        if self._requests.open and (not detected or self._requests.first is owner):
+            return self._requests.answered()
         if owner is None or owner.status == "completed":
             return None  # the service speaks of its own accord, e.g. after an idle timeout
+        if owner.status == "cancelled" and not owner.awaiting:
+            return None
         owner.awaiting = max(owner.awaiting - 1, 0)
         return owner
 
@@ -339,22 +365,11 @@ class Conversation:
     def _on_response_done(self, data: Json, event: Event) -> list[Effect]:
         turn = self._responses.done(data, event)
         items = (data.get("response") or {}).get("output") or []
-        effects = [] if turn is None else self._tool_calls(turn, items, event.time)
-        return [*effects, *self._next_request()]
-
-    def _tool_calls(self, turn: TurnState, items: list[Json], time: float) -> list[Effect]:
         effects: list[Effect] = []
-        known = {call.call_id for call in turn.tool_calls}
-        for item in items:
-            call_id = str(item.get("call_id"))
-            if item.get("type") != "function_call" or call_id in known:
-                continue
-            call = ToolCall(
-                call_id, str(item.get("name")), str(item.get("arguments") or ""), started=time
-            )
-            turn.tool_calls.append(call)
-            effects.append(RunTool(turn, call))
-        return effects
+        status = (data.get("response") or {}).get("status") or "completed"
+        if turn is not None and status == "completed":
+            effects = [RunTool(turn, call) for call in new_calls(turn, items, event.time)]
+        return [*effects, *self._next_request()]
 
     # --- when is a turn over? ---------------------------------------------------------------------
 
@@ -365,10 +380,10 @@ class Conversation:
                 status = final_status(turn, self._sound)
                 if status is not None:
                     effects += self._finish(turn, status)
-                    if turn.pending:  # never answered: it must not keep others from asking
-                        self._requests = deque(r for r in self._requests if r[1] is not turn)
-                        self._queue = deque(q for q in self._queue if q[0] is not turn)
-                        effects += self._next_request()
+                    self._responses.give_up(turn)
+                    if turn.pending:
+                        self._requests.drop(turn)
+                    effects += self._next_request()
         return effects
 
     def _finish(self, turn: TurnState, status: Status) -> list[Effect]:
@@ -386,33 +401,14 @@ _Handler = Callable[[Json, Event], list[Effect]]
 
 def _handlers(c: Conversation) -> dict[str, _Handler]:
     """Return the table from GA event type to what is done with it."""
-    book, heard = c._responses, c._input
-    spoken = "conversation.item.input_audio_transcription"
-    table: dict[str, _Handler] = {
+    noted = c._input.handlers | c._responses.handlers
+    return {kind: _only_noted(note) for kind, note in noted.items()} | {
         "session.created": c._on_session,
         "session.updated": c._on_session,
         "error": c._on_error,
         "response.created": c._on_response_created,
         "response.done": c._on_response_done,
     }
-    noted: dict[str, Callable[[Json, Event], None]] = {
-        "input_audio_buffer.speech_started": heard.speech_started,
-        "input_audio_buffer.speech_stopped": heard.speech_stopped,
-        "input_audio_buffer.committed": heard.committed,
-        f"{spoken}.delta": heard.transcription,
-        f"{spoken}.completed": heard.transcription,
-        f"{spoken}.failed": heard.transcription,
-        "response.content_part.added": book.content_part,
-        "response.output_audio_transcript.delta": book.transcript,
-        "response.output_audio_transcript.done": book.transcript,
-        "response.output_text.delta": book.transcript,
-        "response.output_text.done": book.transcript,
-        "output_audio_buffer.started": book.audio_started,
-        "output_audio_buffer.stopped": book.audio_ended,
-        "output_audio_buffer.cleared": book.audio_ended,
-        "conversation.item.truncated": book.truncated,
-    }
-    return table | {kind: _only_noted(note) for kind, note in noted.items()}
 
 
 def _only_noted(note: Callable[[Json, Event], None]) -> _Handler:

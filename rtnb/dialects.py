@@ -107,20 +107,32 @@ def _session_to_beta(session: Json) -> Json:
     return out
 
 
+def _put(session: Json, side: str, key: str, value: Any) -> None:
+    """Set a key below "audio", unless something else stands there that a server will refuse."""
+    audio = session.setdefault("audio", {})
+    inner = audio.setdefault(side, {}) if isinstance(audio, dict) else None
+    if isinstance(inner, dict):
+        inner[key] = value
+
+
 def _session_from_beta(session: Json) -> Json:
+    """Name the settings as GA does; what is of a wrong type stays as it is, to be refused."""
     flat = {*_AUDIO_KEYS.values(), *_FORMAT_KEYS.values(), "modalities", "temperature"}
     flat |= {"max_response_output_tokens", "client_secret"}
     out: Json = {"type": "realtime"}
     out |= {k: deepcopy(v) for k, v in session.items() if k not in flat}
     for (side, key), name in _AUDIO_KEYS.items():
         if name in session:
-            out.setdefault("audio", {}).setdefault(side, {})[key] = deepcopy(session[name])
+            _put(out, side, key, deepcopy(session[name]))
     for side, name in _FORMAT_KEYS.items():
-        if session.get(name) in _FORMATS:
-            form = dict(_FORMATS[session[name]])
-            out.setdefault("audio", {}).setdefault(side, {})["format"] = form
+        if name in session:
+            form = session[name]
+            known = isinstance(form, str) and form in _FORMATS
+            _put(out, side, "format", dict(_FORMATS[form]) if known else deepcopy(form))
     if "modalities" in session:
-        out["output_modalities"] = ["audio"] if "audio" in session["modalities"] else ["text"]
+        modalities = deepcopy(session["modalities"])
+        spoken = modalities in (["audio", "text"], ["text", "audio"])
+        out["output_modalities"] = ["audio"] if spoken else modalities
     if "max_response_output_tokens" in session:
         out["max_output_tokens"] = session["max_response_output_tokens"]
     return out
@@ -128,9 +140,11 @@ def _session_from_beta(session: Json) -> Json:
 
 def _item_renamed(item: Json, names: Mapping[str, str]) -> Json:
     out = deepcopy(item)
-    if out.get("role") == "assistant":
-        for part in out.get("content") or []:
-            part["type"] = names.get(part.get("type"), part.get("type"))
+    content = out.get("content")
+    if out.get("role") == "assistant" and isinstance(content, list):
+        for part in content:
+            if isinstance(part, dict) and isinstance(part.get("type"), str):
+                part["type"] = names.get(part["type"], part["type"])
     return out
 
 
@@ -153,7 +167,10 @@ def _event_converted(
         converted = session(settings)
         converted.pop("type", None)
         if isinstance(response.get("output"), list):
-            response["output"] = [_item_renamed(item, content) for item in response["output"]]
+            response["output"] = [
+                _item_renamed(item, content) if isinstance(item, dict) else item
+                for item in response["output"]
+            ]
         out["response"] = {**response, **converted}
     return out
 
@@ -169,7 +186,11 @@ def _event_to_beta(event: Json) -> Json:
 
 
 def _event_from_beta(event: Json) -> Json:
-    return _event_converted(event, _BETA_TO_GA_TYPES, _session_from_beta, _CONTENT_TO_GA)
+    out = _event_converted(event, _BETA_TO_GA_TYPES, _session_from_beta, _CONTENT_TO_GA)
+    session = event.get("session")
+    if isinstance(session, dict) and "temperature" in session:
+        out["session"]["temperature"] = session["temperature"]  # for a server that speaks beta
+    return out
 
 
 # --- the table -----------------------------------------------------------------------------------

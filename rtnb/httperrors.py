@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from rtnb._http import checked_key
 from rtnb._masking import mask
 from rtnb.errors import (
     AnswerError,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from rtnb.signaling import Endpoint, EphemeralKey
 
-__all__ = ["raise_for_answer", "raise_for_status"]
+__all__ = ["raise_for_answer", "raise_for_key", "raise_for_status"]
 
 _LONGEST: Final = 300  # characters of a message that are shown
 
@@ -49,6 +50,11 @@ def raise_for_status(
         Where.
     key
         The ephemeral key that was used, if one was.
+
+    Raises
+    ------
+    SignalingError
+        One of its kinds.
     """
     if 200 <= response.status_code < 300:
         return
@@ -130,7 +136,13 @@ def _authentication(
 
 
 def raise_for_answer(response: requests.Response, endpoint: Endpoint) -> str:
-    """Return the SDP of an answer, bare or in JSON; raise if there is none."""
+    """Return the SDP of an answer, bare or in JSON.
+
+    Raises
+    ------
+    AnswerError
+        There is none.
+    """
     text = response.text
     if text.lstrip().startswith("{"):
         try:
@@ -144,6 +156,28 @@ def raise_for_answer(response: requests.Response, endpoint: Endpoint) -> str:
             status=response.status_code,
         )
     return text
+
+
+def raise_for_key(response: requests.Response, endpoint: Endpoint) -> tuple[str, float | None]:
+    """Return (key, expires_at) of either dialect's answer to minting; Unix seconds.
+
+    Raises
+    ------
+    DialectError
+        There is no key in it.
+    """
+    try:
+        body = response.json()
+        holder = body.get("client_secret", body) if isinstance(body, dict) else {}
+        value = checked_key(holder["value"], "the minted key").reveal()
+        expires_at = holder.get("expires_at")
+        return value, None if expires_at is None else float(expires_at)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DialectError(
+            f"{endpoint.base_url} answered the minting of a key with something else; "
+            "it may speak another dialect.",
+            status=response.status_code,
+        ) from None
 
 
 def _error(response: requests.Response) -> tuple[str | None, str]:

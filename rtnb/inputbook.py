@@ -38,6 +38,19 @@ class InputBook:
         self._awaited: set[str] = set()  # items that turn detection answers
         self._transcribed: set[str] = set()  # items whose words are complete
 
+    @property
+    def handlers(self) -> dict[str, Callable[[Json, Event], None]]:
+        """Which event each method takes."""
+        spoken = "conversation.item.input_audio_transcription"
+        return {
+            "input_audio_buffer.speech_started": self.speech_started,
+            "input_audio_buffer.speech_stopped": self.speech_stopped,
+            "input_audio_buffer.committed": self.committed,
+            f"{spoken}.delta": self.transcription,
+            f"{spoken}.completed": self.transcription,
+            f"{spoken}.failed": self.transcription,
+        }
+
     def speech_started(self, data: Json, event: Event) -> None:
         """Take ``input_audio_buffer.speech_started``."""
         turn = self._speaker()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,25 +18,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from rtnb import messages as m
-from rtnb.audio import Clip
+from rtnb.audio import Clip, to_pcm
 from rtnb.callsetup import closed_error, signal
 from rtnb.conversation import Conversation, Effect, RunTool, Send, TurnOver
 from rtnb.dialects import Json
 from rtnb.engine import Engine, call_id
 from rtnb.errors import CallClosedError, CallError, ConfigurationError, RtnbError, ServiceError
 from rtnb.events import Event, EventLog
-from rtnb.prompts import as_prompt, to_pcm
+from rtnb.prompts import as_prompt
 from rtnb.recorded import Recorded
 from rtnb.registry import leave
 from rtnb.runaudio import RunAudio
 from rtnb.sdp import SdpView, max_message_size
 from rtnb.signaling import Endpoint, EphemeralKey
-from rtnb.tools import Tool, ToolOutcome
+from rtnb.toolruns import run_call
+from rtnb.tools import Tool
 from rtnb.turnfiles import TurnFiles
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
 
 __all__ = ["LiveCall", "tool_schema"]
+
+logger = logging.getLogger(__name__)
 
 _GRACE: Final = 5.0  # seconds that session.created and session.updated are waited for
 _CLOSE: Final = 8.0  # seconds that close() may take
@@ -84,6 +89,8 @@ class LiveCall(Recorded):
         self.audio = RunAudio(folder)
         self.call_id: str | None = None
         self.failure: str | None = None
+        self.trouble: str | None = None  # what is wrong with the recording, while the call goes on
+        self._owner = os.getpid()
         self._id = call_id()
         self._engine = engine
         self._started = started
@@ -199,8 +206,12 @@ class LiveCall(Recorded):
                 event = self._logged(message.text, message.time, "received")
                 return talk.received(event)
             case m.EventSent():
-                talk.sent(self._logged(message.text, message.time, "sent"))
+                event = self._logged(message.text, message.time, "sent")
+                if (asking := talk.request_of(event)) is not None:
+                    self._files.request(asking, event)
+                return talk.sent(event)
             case m.AudioWritten():
+                self._note_trouble(message.failure)
                 self._check_limits(message.end)
                 return talk.heard(message.end, message.heard)
             case m.PlayStarted():
@@ -229,8 +240,15 @@ class LiveCall(Recorded):
         self.state = "closed"
         if closed.kind != "closed":
             self.failure = str(closed_error(closed, self.endpoint))
+            threading.Thread(target=self._hang_up, name="rtnb-hang-up", daemon=True).start()
+        leave(self)
         at = closed.time if closed.time >= 0 else self._now()
         return self._conversation.closed(at, self.failure or f"The call is over: {closed.reason}.")
+
+    def _note_trouble(self, failure: str | None) -> None:
+        if failure and self.trouble is None:
+            self.trouble = failure
+            logger.warning("%s", failure)
 
     def _check_limits(self, now: float) -> None:
         busy = any(turn.status == "in_progress" for turn in self.turns[-3:])
@@ -259,7 +277,8 @@ class LiveCall(Recorded):
         self._try_send(m.SendEvent(self._id, self._encoded(event)))
 
     def _encoded(self, event: Json, *, around: int = 0) -> str:
-        text = json.dumps(event, ensure_ascii=False)
+        # half a surrogate pair cannot be sent; it becomes a question mark
+        text = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
         size = len(text.encode()) + around
         if size > self._largest:
             raise ConfigurationError(
@@ -288,10 +307,8 @@ class LiveCall(Recorded):
 
     def _run_tool(self, effect: RunTool, tool: Tool | None) -> None:
         call = effect.call
-        outcome = _no_tool(call.name) if tool is None else tool.run(call.arguments)
         limit = max(self._largest - _AROUND_OUTPUT, 0)
-        if len(json.dumps(outcome.output)) > limit:
-            outcome = _too_large(limit)
+        outcome = run_call(tool, call.name, call.arguments, limit=limit)
         output, error = outcome.output, outcome.error
         with self.changed:
             now = self._now()
@@ -310,39 +327,48 @@ class LiveCall(Recorded):
         return turn
 
     def _finish_turn(self, state: TurnState) -> None:
-        self._files.over(next(t for t in self.turns if t._state is state), state)
         waiting = [callback for turn, callback in self._over if turn is state]
         self._over = [(turn, callback) for turn, callback in self._over if turn is not state]
         for callback in waiting:
             callback()
+        self._files.over(next(t for t in self.turns if t._state is state), state)
 
-    def _play_clip(self, state: TurnState, clip: Clip, then: Sequence[Json]) -> None:
+    def _play_clip(self, state: TurnState, pcm: bytes, then: Sequence[Json]) -> None:
         self._play += 1
         play = f"play-{self._play}"
         self._conversation.play_queued(state, play)
         self._files.play(state, play, self._now())
         wire = self.endpoint.dialect.event_to_wire
         texts = tuple(self._encoded(wire(event)) for event in then)
-        self._try_send(m.Play(self._id, play, to_pcm(clip), texts, _COMMIT_AFTER))
+        self._try_send(m.Play(self._id, play, pcm, texts, _COMMIT_AFTER))
 
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self, reason: str = "closed by the user") -> None:
         """Hang up and finish the run; returns when both are done, or after 8 s. Idempotent."""
+        if os.getpid() != self._owner:
+            return  # a forked child has no business with its parent's call
         with self.changed:
             if self._closed is None and self.state != "closing":
                 self.state = "closing"
+                # while the run can still be written to
+                self._act(self._conversation.closed(self._now(), f"The call is over: {reason}."))
                 self._try_send(m.Note(self._id, json.dumps({"record": "closed", "reason": reason})))
-            if self._try_send(m.Close(self._id, reason)):
+            if self._closed is None and self._try_send(m.Close(self._id, reason)):
                 self._wait(lambda: self._closed is not None, _CLOSE)
-            hang_up, self.call_id = self.call_id, None
             self.state = "closed"
         self._files.close()
         leave(self)
-        if hang_up and self.endpoint.key is not None and not self.failure:
-            # the other side heard DTLS close; this is for services that count open calls
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Tell the service by HTTP too: some count open calls, and may have heard no goodbye."""
+        with self.changed:
+            call, self.call_id = self.call_id, None
+            gone = self._closed is not None and self._closed.kind == "peer_gone"
+        if call and self.endpoint.key is not None and not gone:
             with contextlib.suppress(RtnbError):
-                self.endpoint.hang_up(hang_up)
+                self.endpoint.hang_up(call)
 
     def when_over(self, turn: TurnState, callback: Callable[[], None]) -> None:
         """Call back, from the engine's thread, when a turn is over."""
@@ -356,9 +382,10 @@ class LiveCall(Recorded):
         """Play a clip as part of a push-to-talk turn; `Turn.play` calls it."""
         _, value = as_prompt(clip)
         assert isinstance(value, Clip)
+        pcm = to_pcm(value)
         with self.changed:
             self._check_open()
-            self._play_clip(turn, value, [])
+            self._play_clip(turn, pcm, [])
 
     # --- small facts ------------------------------------------------------------------------------
 
@@ -373,15 +400,6 @@ class LiveCall(Recorded):
             raise closed_error(self._closed, self.endpoint)
         if self.state in ("closing", "closed"):
             raise CallClosedError("The session is closed; call rtnb.connect again.")
-
-
-def _no_tool(name: str) -> ToolOutcome:
-    return ToolOutcome(json.dumps({"error": f"there is no tool {name}"}), "there is no such tool")
-
-
-def _too_large(limit: int) -> ToolOutcome:
-    message = f"the result is larger than {limit} bytes, more than the data channel takes"
-    return ToolOutcome(json.dumps({"error": message}), message)
 
 
 def _tool_name(tool: Tool | Json) -> str:

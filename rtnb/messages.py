@@ -197,6 +197,8 @@ class AudioWritten(Message):
     "dBFS of each 20 ms window of what we sent."
     heard: tuple[float, ...]
     "dBFS of each 20 ms window of what we heard."
+    failure: str | None = None
+    "What went wrong with writing the run so far, if anything did."
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from rtnb import _bundled
-from rtnb._audiofile import to_s16
-from rtnb.audio import CALL_SAMPLE_RATE, Clip, resample
+from rtnb.audio import Clip
 from rtnb.errors import AudioError, ConfigurationError
 
-__all__ = ["as_prompt", "sample", "sample_text", "samples", "to_pcm"]
+__all__ = ["as_prompt", "sample", "sample_text", "samples"]
 
 _AUDIO_SUFFIXES: Final = frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm", ".mp4"}
@@ -72,11 +71,6 @@ def as_prompt(prompt: object) -> tuple[str | None, Clip | str]:
         f"A prompt is a Clip, a pathlib.Path or a str, not {type(prompt).__name__}; "
         "rtnb.Clip(samples, sample_rate) makes a clip of an array."
     )
-
-
-def to_pcm(clip: Clip) -> bytes:
-    """Return a clip as s16 mono 48,000 Hz bytes, resampled whole and flushed."""
-    return to_s16(resample(clip.samples, clip.sample_rate, CALL_SAMPLE_RATE)).tobytes()
 
 
 def _named(path: Path) -> Clip:

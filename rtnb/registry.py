@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from typing import Final, Protocol
 
@@ -15,6 +16,7 @@ class _Closable(Protocol):
     def close(self, reason: str = ...) -> None: ...
 
 
+_owner: Final = os.getpid()
 _lock: Final = threading.Lock()
 _live: Final[dict[int, tuple[_Closable, tuple[str, str] | None]]] = {}
 
@@ -48,5 +50,7 @@ def live() -> list[_Closable]:
 
 
 def _close_all() -> None:
+    if os.getpid() != _owner:
+        return  # a forked child must not end its parent's calls
     for session in live():
         session.close("the program ended")

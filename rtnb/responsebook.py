@@ -35,6 +35,21 @@ class ResponseBook:
         self._whole: set[tuple[str, int]] = set()  # parts whose text is complete
 
     @property
+    def handlers(self) -> dict[str, Callable[[Json, Event], None]]:
+        """Which event each method takes."""
+        return {
+            "response.content_part.added": self.content_part,
+            "response.output_audio_transcript.delta": self.transcript,
+            "response.output_audio_transcript.done": self.transcript,
+            "response.output_text.delta": self.transcript,
+            "response.output_text.done": self.transcript,
+            "output_audio_buffer.started": self.audio_started,
+            "output_audio_buffer.stopped": self.audio_ended,
+            "output_audio_buffer.cleared": self.audio_ended,
+            "conversation.item.truncated": self.truncated,
+        }
+
+    @property
     def sounding(self) -> bool:
         """Whether the sound of a response has begun and not ended."""
         return any(
@@ -98,6 +113,10 @@ class ResponseBook:
         failure = details.get("error") or {}
         response.error = failure.get("message") or failure.get("code") or details.get("reason")
         return self._known[response.id][0]
+
+    def give_up(self, turn: TurnState) -> None:
+        """Wait no longer for the end of a turn's responses: they must not keep others from asking."""
+        self.active -= {response.id for response in turn.responses}
 
     def _add(self, key: str, event: Event) -> ResponseState:
         response = ResponseState(key, event.time)

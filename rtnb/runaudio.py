@@ -8,13 +8,12 @@ from typing import Final, Literal
 import numpy as np
 
 from rtnb.audio import CALL_SAMPLE_RATE, Clip
-from rtnb.runfiles import AUDIO, PACKETS
+from rtnb.runfiles import AUDIO, PACKETS, WAV_HEADER
 
 __all__ = ["RunAudio", "Side"]
 
 Side = Literal["sent", "heard"]
 
-_WAV_HEADER: Final = 44  # bytes, as the standard library's wave module writes it
 _BLOCK: Final = 4  # bytes of one stereo sample
 
 
@@ -37,7 +36,7 @@ class RunAudio:
             size = (self._folder / AUDIO).stat().st_size
         except OSError:
             return 0.0
-        return max(size - _WAV_HEADER, 0) // _BLOCK / CALL_SAMPLE_RATE
+        return max(size - WAV_HEADER, 0) // _BLOCK / CALL_SAMPLE_RATE
 
     def clip(self, side: Side, start: float = 0.0, end: float | None = None) -> Clip:
         """Return a stretch of one side; what is not on disk (yet) is left out."""
@@ -47,7 +46,7 @@ class RunAudio:
         if not count:
             return Clip(np.zeros(0, np.float32), CALL_SAMPLE_RATE)
         raw = np.fromfile(
-            self._folder / AUDIO, "<i2", count * 2, offset=_WAV_HEADER + first * _BLOCK
+            self._folder / AUDIO, "<i2", count * 2, offset=WAV_HEADER + first * _BLOCK
         )
         channel = raw[: len(raw) // 2 * 2].reshape(-1, 2)[:, 0 if side == "sent" else 1]
         gaps = self._gaps(first, first + count) if side == "heard" else []

@@ -5,6 +5,7 @@ Every method leaves the files readable: after a ``kill -9`` what was written bef
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -27,9 +28,11 @@ __all__ = [
     "PACKET_FIELDS",
     "RUN",
     "TURNS",
+    "WAV_HEADER",
     "RunWriter",
     "WavWriter",
     "create_run_folder",
+    "discard_run",
     "runs_root",
 ]
 
@@ -41,6 +44,8 @@ TURNS: Final = "turns.jsonl"
 # kind: sent, received, damaged, lost; time in seconds on the call's clock; size in bytes, of a lost
 # stretch in samples; position in samples of audio.wav
 PACKET_FIELDS: Final = "kind,sequence,timestamp,time,size,position"
+
+WAV_HEADER: Final = 44  # bytes, as the standard library's wave module writes it
 
 S16 = npt.NDArray[np.int16]
 
@@ -61,16 +66,26 @@ def create_run_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     """
     if folder is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        path = _private(runs_root()) / f"{stamp}-{secrets.token_hex(3)}"
+        path = runs_root() / f"{stamp}-{secrets.token_hex(3)}"
     else:
         path = Path(folder).absolute()
     if (path / RUN).exists():
         raise RunError(f"The folder {str(path)!r} holds a run already; name another one.")
     try:
+        if folder is None:
+            path = _private(runs_root()) / path.name
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise RunError(f"The run folder {str(path)!r} cannot be made: {error.strerror}.") from None
     return path
+
+
+def discard_run(folder: Path) -> None:
+    """Remove the files of a run that never came to hold anything; other files stay."""
+    for name in (RUN, EVENTS, AUDIO, PACKETS, TURNS):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it holds something else
+        folder.rmdir()
 
 
 def _private(root: Path) -> Path:
@@ -96,7 +111,7 @@ class WavWriter:
 
     def __init__(self, path: Path, *, channels: int, sample_rate: int):
         # unbuffered, and `writeframes` patches the sizes: nothing is lost to a sudden death
-        self._raw = path.open("wb", buffering=0)
+        self._raw = path.open("w+b", buffering=0)
         self._wave = wave.open(self._raw, "wb")
         self._wave.setnchannels(channels)
         self._wave.setsampwidth(2)
@@ -106,6 +121,28 @@ class WavWriter:
     def write(self, samples: S16) -> None:
         """Append samples, s16 of shape (n,) or (n, channels)."""
         self._wave.writeframes(samples.astype("<i2", copy=False).tobytes())
+
+    def patch(self, position: int, channel: int, samples: S16) -> None:
+        """Put samples that came late where they belong, in what is written already.
+
+        Parameters
+        ----------
+        position
+            The first sample.
+        channel
+            0 or 1.
+        samples
+            s16, shape (n,); it must lie within what is written.
+        """
+        width = 2 * self._wave.getnchannels()
+        end = self._raw.tell()
+        self._raw.seek(WAV_HEADER + position * width)
+        block = np.frombuffer(self._raw.read(len(samples) * width), "<i2").copy()
+        block = block.reshape(-1, self._wave.getnchannels())
+        block[:, channel] = samples[: len(block)]
+        self._raw.seek(WAV_HEADER + position * width)
+        self._raw.write(block.tobytes())
+        self._raw.seek(end)
 
     def close(self) -> None:
         """Close the file."""
@@ -157,6 +194,10 @@ class RunWriter:
     def audio(self, block: S16) -> None:
         """Append samples, s16 of shape (n, 2): what we sent, what we heard."""
         self._audio.write(block)
+
+    def patch(self, position: int, channel: int, samples: S16) -> None:
+        """Put samples that came late where they belong in audio.wav."""
+        self._audio.patch(position, channel, samples)
 
     def close(self) -> None:
         """Close all files."""

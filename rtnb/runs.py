@@ -137,11 +137,12 @@ def copy_run(source: Path, target: str | os.PathLike[str]) -> Path:
 
 def cut_turn(folder: Path, turn: Turn) -> None:
     """Write turns/NNN-prompt.wav and turns/NNN-reply.wav where they are missing."""
-    prompt = turn.prompt
-    for kind, clip in (("prompt", prompt), ("reply", turn.reply)):
+    for kind, clip in (("prompt", turn.prompt_as_sent), ("reply", turn.reply)):
         path = folder / "turns" / f"{turn.number:03d}-{kind}.wav"
-        if isinstance(clip, Clip) and len(clip) and not path.exists():
-            clip.write(path)
+        if len(clip) and not path.exists():
+            # whole or not at all: a stub would never be cut again
+            part = clip.write(path.with_suffix(".part.wav"))
+            os.replace(part, path)
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -212,6 +213,10 @@ def _apply_record(conversation: Conversation, record: dict[str, Any], time: floa
             turn = TurnState(len(conversation.turns) + 1, str(record.get("kind")), time)
             turn.name, turn.text, turn.touched = record.get("name"), record.get("text"), time
             conversation.turns.append(turn)
+        case "request":
+            for turn in conversation.turns:
+                if turn.number == record.get("turn"):
+                    conversation.asked(turn, str(record.get("event_id")))
         case "play":
             for turn in conversation.turns:
                 if turn.number == record.get("turn"):

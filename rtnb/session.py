@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from rtnb import _html
 from rtnb import messages as m
-from rtnb.audio import Clip
+from rtnb.audio import Clip, to_pcm
 from rtnb.callsetup import phases
 from rtnb.conversation import Send
 from rtnb.dialects import Json
@@ -22,6 +22,7 @@ from rtnb.prompts import as_prompt
 from rtnb.runs import copy_run
 from rtnb.tools import Tool
 from rtnb.turns import Turn
+from rtnb.turnstate import TurnState
 
 __all__ = ["Session"]
 
@@ -71,6 +72,7 @@ class Session(LiveCall):
             The call is over.
         """
         name, value = as_prompt(prompt)
+        pcm = b"" if isinstance(value, str) else to_pcm(value)  # before anything is begun
         with self.changed:
             self._check_open()
             if isinstance(value, str):
@@ -81,7 +83,7 @@ class Session(LiveCall):
             state, effects = self._conversation.begin_turn(self._now(), "audio", name=name)
             turn = self._begun(state, value, effects)
             then = self._conversation.commit_events(state) if by_hand else []
-            self._play_clip(state, value, then)
+            self._play_clip(state, pcm, then)
             return turn
 
     def ask(self, prompt: Clip | str | os.PathLike[str], *, timeout: float | None = 30.0) -> Turn:
@@ -94,35 +96,40 @@ class Session(LiveCall):
 
         The commit leaves 200 ms after the last sample. Within it, `Turn.play` adds clips.
         """
-        before = self._conversation.detection
-        self.update({"audio": {"input": {"turn_detection": None}}})
-        with self.changed:
-            self._check_open()
-            if self._conversation.speaking:
-                self._act(self._conversation.interrupt())
-            state, effects = self._conversation.begin_turn(self._now(), "push_to_talk")
-            clear: Json = {"type": "input_audio_buffer.clear"}
-            turn = self._begun(state, None, [*effects, Send(clear)])
+        state = self._hold()
+        turn = next(one for one in self.turns if one._state is state)
         try:
             yield turn
         except BaseException:
             with self.changed:
                 self._try_send(m.Cancel(self._id))
                 self._act(self._conversation.abandon(state, self._now()))
-                self._act([Send(event) for event in self._restoring(before)])
             raise
         with self.changed:
-            if self._closed is None:
-                then = [*self._conversation.commit_events(state), *self._restoring(before)]
+            if self._closed is None and state.status == "in_progress":
                 # an empty clip queues behind the others: its end is theirs
-                self._play_clip(state, Clip.silence(0), then)
+                then = self._conversation.commit_events(state)
+                self._play_clip(state, b"", then)
 
-    def _restoring(self, detection: Json | None) -> list[Json]:
-        """Return the events that turn turn detection on again, if it was on."""
-        if detection is None:
-            return []
-        change = self._typed({"audio": {"input": {"turn_detection": detection}}})
-        return [self._conversation.update_session(change)[1].event]
+    def _hold(self) -> TurnState:
+        """Turn turn detection off, acknowledged, and begin a turn that is held open."""
+        before = self._conversation.detection
+        try:
+            self.update({"audio": {"input": {"turn_detection": None}}})
+            with self.changed:
+                self._check_open()
+                if self._conversation.speaking:
+                    self._act(self._conversation.interrupt())
+                state, effects = self._conversation.begin_turn(self._now(), "push_to_talk")
+                state.restore = before
+                self._begun(state, None, [*effects, Send({"type": "input_audio_buffer.clear"})])
+                return state
+        except BaseException:  # an interrupt too must not leave turn detection off
+            if self.state == "open" and before is not None:
+                with self.changed:
+                    change = self._typed({"audio": {"input": {"turn_detection": before}}})
+                    self._act([self._conversation.update_session(change)[1]])
+            raise
 
     def interrupt(self, *, timeout: float = 5.0) -> None:
         """Stop the reply: cancel the response, clear its sound, and wait until the turn is over.
@@ -133,7 +140,7 @@ class Session(LiveCall):
             self._check_open()
             current = [turn for turn in self.turns if turn.status == "in_progress"]
             self._try_send(m.Cancel(self._id))
-            if self._conversation.speaking:
+            if self._conversation.speaking or any(turn.responses for turn in current):
                 self._act(self._conversation.interrupt())
             self._act(self._conversation.drop_unanswered(self._now()))
         for turn in current:

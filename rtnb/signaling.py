@@ -14,15 +14,23 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote, urljoin, urlsplit
 
 from rtnb import _html
-from rtnb._masking import Secret, mask
+from rtnb._http import checked_address, checked_key, post
+from rtnb._masking import Secret
 from rtnb.dialects import DIALECTS, Dialect, Json, merged
-from rtnb.errors import ConfigurationError, UnreachableError
-from rtnb.httperrors import raise_for_answer, raise_for_status
+from rtnb.errors import ConfigurationError
+from rtnb.httperrors import raise_for_answer, raise_for_key, raise_for_status
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["DEFAULT_MODEL", "Endpoint", "EphemeralKey", "SdpAnswer", "is_loopback"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Endpoint",
+    "EphemeralKey",
+    "SdpAnswer",
+    "as_ephemeral_key",
+    "is_loopback",
+]
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_MODEL: Final = "gpt-realtime-2.1"
@@ -49,10 +57,15 @@ class EphemeralKey:
         The key.
     expires_at
         Unix seconds, as the server said; None where that is not known.
+
+    Raises
+    ------
+    ConfigurationError
+        The value cannot be a key.
     """
 
     def __init__(self, value: str, *, expires_at: float | None = None):
-        self._secret = Secret(value)
+        self._secret = checked_key(value, "ephemeral_key=")
         self.expires_at = expires_at
 
     def reveal(self) -> str:
@@ -69,6 +82,17 @@ class EphemeralKey:
         if left is None:
             return "<EphemeralKey>"
         return f"<EphemeralKey {'expires in' if left >= 0 else 'expired'} {abs(left):.0f} s>"
+
+
+def as_ephemeral_key(key: EphemeralKey | str | None) -> EphemeralKey | None:
+    """Return a key given as text as an `EphemeralKey`; None stays None.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be a key; an empty text is no None.
+    """
+    return key if key is None or isinstance(key, EphemeralKey) else EphemeralKey(key)
 
 
 class SdpAnswer(str):
@@ -101,6 +125,11 @@ class Endpoint:
     exchange_form : str
         ``"raw"``: mint an ephemeral key, then post the offer with it. ``"multipart"``: post offer
         and session with the standard key, without minting.
+
+    Raises
+    ------
+    ConfigurationError
+        The base URL cannot be used, or a key would travel where others can read it.
     """
 
     base_url: str
@@ -111,12 +140,7 @@ class Endpoint:
     default_model: str | None = DEFAULT_MODEL
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(
-                f"{mask(self.base_url)!r} is not a base URL; "
-                f"give one like {OPENAI_URL} or http://127.0.0.1:8000/v1."
-            )
+        parts = checked_address(self.base_url)
         if parts.username or parts.password or parts.query:
             raise ConfigurationError(
                 "A base URL must hold no user, password or query; give the key as api_key=."
@@ -156,6 +180,11 @@ class Endpoint:
             Post offer and session together with the standard key instead of minting first.
         safety_identifier
             A hashed user id for the ``OpenAI-Safety-Identifier`` header.
+
+        Raises
+        ------
+        ConfigurationError
+            The key or the base URL cannot be used.
         """
         headers = {"OpenAI-Safety-Identifier": safety_identifier} if safety_identifier else {}
         return cls(
@@ -165,13 +194,19 @@ class Endpoint:
 
     @classmethod
     def beta(cls, base_url: str, api_key: str | None = None) -> Endpoint:
-        """Return an endpoint that speaks the beta dialect (``sessions``, ``?model=&voice=``)."""
+        """Return an endpoint that speaks the beta dialect (``sessions``, ``?model=&voice=``).
+
+        Raises
+        ------
+        ConfigurationError
+            The key or the base URL cannot be used.
+        """
         return cls(base_url, _secret(api_key), dialect_name="beta", default_model=_BETA_MODEL)
 
     @classmethod
     def for_peer(cls, base_url: str, key: str | None = None) -> Endpoint:
         """Return the endpoint of an `rtnb.Peer`; one without a key of its own takes any."""
-        return cls(base_url, Secret(key or "local-peer"))
+        return cls(base_url, checked_key(key or "local-peer", "key="))
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -201,6 +236,7 @@ class Endpoint:
         voice: str | None = None,
         session: Json | None = None,
         expires_after: int | None = None,
+        timeout: float | None = None,
     ) -> EphemeralKey:
         """Mint an ephemeral key (``POST realtime/client_secrets``; beta: ``realtime/sessions``).
 
@@ -212,23 +248,29 @@ class Endpoint:
             More of the session, in GA form; `model` and `voice` are laid over it.
         expires_after
             Seconds, 10 to 7200; None leaves it to the server.
+        timeout
+            Seconds for the whole request; None waits up to 10 to connect and 30 for each part of
+            the answer.
 
         Raises
         ------
         SignalingError
             One of its kinds, with a sentence that says what to do.
+        ConfigurationError
+            There is no key, or the request cannot be made.
         """
         wanted = self._session(model, voice, session)
         if self.dialect_name == "beta":
             body = {**self.dialect.session_to_wire(wanted)}
-            response = self._post("realtime/sessions", json_body=body)
+            response = self._post("realtime/sessions", json_body=body, within=timeout)
         else:
             body = {"session": wanted}
             if expires_after is not None:
                 body["expires_after"] = {"anchor": "created_at", "seconds": expires_after}
-            response = self._post("realtime/client_secrets", json_body=body)
+            response = self._post("realtime/client_secrets", json_body=body, within=timeout)
         raise_for_status(response, "mint a key", self)
-        return _minted(response, self)
+        value, expires_at = raise_for_key(response, self)
+        return EphemeralKey(value, expires_at=expires_at)
 
     def exchange(
         self,
@@ -238,6 +280,7 @@ class Endpoint:
         model: str | None = None,
         voice: str | None = None,
         session: Json | None = None,
+        timeout: float | None = None,
     ) -> SdpAnswer:
         """Post an SDP offer and return the answer (``POST realtime/calls``; beta: ``realtime``).
 
@@ -249,28 +292,32 @@ class Endpoint:
             An ephemeral key; None uses the endpoint's standard key.
         model, voice, session
             For the multipart form and the beta dialect, which carry them here.
+        timeout
+            Seconds for the whole request, as for `mint`.
 
         Raises
         ------
         SignalingError
             One of its kinds, with a sentence that says what to do.
+        ConfigurationError
+            The key cannot be used, or the request cannot be made.
         """
-        minted = EphemeralKey(key) if isinstance(key, str) else key
+        minted = as_ephemeral_key(key)
         self._check_secrecy()
         bearer = minted.reveal() if minted is not None else self._revealed()
         if self.dialect_name == "beta":
             query = f"model={quote(model or str(self.default_model))}"
             query += f"&voice={quote(voice)}" if voice else ""
-            response = self._post(f"realtime?{query}", sdp=offer, bearer=bearer)
+            response = self._post(f"realtime?{query}", sdp=offer, bearer=bearer, within=timeout)
         elif minted is None:
             wanted = json.dumps(self._session(model, voice, session))
             files = {
                 "sdp": (None, offer, "application/sdp"),
                 "session": (None, wanted, "application/json"),
             }
-            response = self._post("realtime/calls", files=files, bearer=bearer)
+            response = self._post("realtime/calls", files=files, bearer=bearer, within=timeout)
         else:
-            response = self._post("realtime/calls", sdp=offer, bearer=bearer)
+            response = self._post("realtime/calls", sdp=offer, bearer=bearer, within=timeout)
         raise_for_status(response, "exchange the offer", self, key=minted)
         answer = SdpAnswer(raise_for_answer(response, self))
         location = response.headers.get("Location", "")
@@ -278,7 +325,13 @@ class Endpoint:
         return answer
 
     def hang_up(self, call_id: str) -> bool:
-        """End a call by its id, with the standard key; return whether the server did."""
+        """End a call by its id, with the standard key; return whether the server did.
+
+        Raises
+        ------
+        UnreachableError
+            No answer came within 5 s.
+        """
         response = self._post(f"realtime/calls/{quote(call_id)}/hangup", timeout=_HANG_UP_TIMEOUT)
         return bool(response.ok)
 
@@ -309,62 +362,26 @@ class Endpoint:
         files: Any = None,
         bearer: str | None = None,
         timeout: tuple[float, float] = _TIMEOUT,
+        within: float | None = None,
     ) -> requests.Response:
-        import requests
-
-        headers = {**self.headers, "Authorization": f"Bearer {bearer or self._revealed()}"}
+        """Post, and return the answer; `timeout` is for each part, `within` for the whole."""
+        revealed = self._revealed() if bearer is None else bearer
+        headers = {**self.headers, "Authorization": f"Bearer {revealed}"}
         if sdp is not None:
             headers |= {"Content-Type": "application/sdp"}
         if json_body is None:
             headers |= {"Accept": "application/sdp"}
-        with requests.Session() as http:
-            # proxies and .netrc could send the key elsewhere than the user named
-            http.trust_env = not self.is_loopback
-            try:
-                return http.post(
-                    urljoin(self.base_url + "/", path),
-                    headers=headers,
-                    json=json_body,
-                    data=None if sdp is None else sdp.encode(),
-                    files=files,
-                    timeout=timeout,
-                    allow_redirects=False,  # a redirect would carry the key along
-                )
-            except requests.RequestException as error:
-                raise UnreachableError(self._unreachable(error)) from None
-
-    def _unreachable(self, error: Exception) -> str:
-        import requests
-
-        host = urlsplit(self.base_url).netloc
-        if isinstance(error, requests.Timeout):
-            return f"{host} did not answer in time; check the network, or try again."
-        if isinstance(error, requests.exceptions.SSLError):
-            return f"The TLS certificate of {host} was not accepted; check the URL and the clock."
-        hint = (
-            "is the peer still running?" if self.is_loopback else "check the URL and the network."
+        return post(
+            urljoin(self.base_url + "/", path),
+            self,
+            timeout=timeout,
+            within=within,
+            headers=headers,
+            json=json_body,
+            data=None if sdp is None else sdp.encode(),
+            files=files,
         )
-        return f"No server answered at {host}; {hint}"
 
 
 def _secret(key: str | None) -> Secret | None:
-    return Secret(key.strip()) if key and key.strip() else None
-
-
-def _minted(response: requests.Response, endpoint: Endpoint) -> EphemeralKey:
-    """Return the key of either dialect's answer."""
-    from rtnb.errors import DialectError
-
-    try:
-        body = response.json()
-        holder = body.get("client_secret", body) if isinstance(body, dict) else {}
-        value = holder["value"]
-        if not isinstance(value, str) or not value:
-            raise ValueError("no key in it")
-        return EphemeralKey(value, expires_at=holder.get("expires_at"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DialectError(
-            f"{endpoint.base_url} answered the minting of a key with something else; "
-            "it may speak another dialect.",
-            status=response.status_code,
-        ) from None
+    return None if key is None else checked_key(key, "api_key=")

@@ -36,7 +36,8 @@ class Tool:
     Raises
     ------
     ToolError
-        A parameter is of a kind that cannot be described, e.g. ``*args``.
+        A parameter is of a kind that cannot be described, e.g. ``*args``, or its annotation names
+        something that is not there.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -93,11 +94,9 @@ class Tool:
             told += [f"missing: {', '.join(absent)}"] if absent else []
             raise ValueError("; ".join(told))
         for name, value in values.items():
-            expected, choices = known[name].get("type"), known[name].get("enum")
-            if expected is not None and not _is(value, expected):
-                raise ValueError(f"{name} is {type(value).__name__}, not {expected}")
-            if choices is not None and value not in choices:
-                raise ValueError(f"{name} is {value!r}, not one of {', '.join(map(repr, choices))}")
+            if not _fits(value, known[name]):
+                given = repr(value) if "enum" in known[name] else type(value).__name__
+                raise ValueError(f"{name} is {given}, not {_wanted(known[name])}")
         return values
 
     def __repr__(self) -> str:
@@ -108,7 +107,26 @@ def _failed(message: str) -> ToolOutcome:
     return ToolOutcome(json.dumps({"error": message}), message)
 
 
+def _fits(value: object, schema: dict[str, Any]) -> bool:
+    """Return whether a value is what a schema asks for; items of arrays are left to the tool."""
+    if "anyOf" in schema:
+        return any(_fits(value, option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"]
+    return "type" not in schema or _is(value, schema["type"])
+
+
+def _wanted(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(map(_wanted, schema["anyOf"]))
+    if "enum" in schema:
+        return f"one of {', '.join(map(repr, schema['enum']))}"
+    return str(schema.get("type", "anything"))
+
+
 def _is(value: object, expected: str) -> bool:
+    if expected == "null":
+        return value is None
     if expected == "integer":
         return isinstance(value, int) and not isinstance(value, bool)
     if expected == "number":
@@ -118,10 +136,10 @@ def _is(value: object, expected: str) -> bool:
 
 
 def _parameters(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    hints = get_type_hints(function, include_extras=True)
+    hints, declared = _declared(name, function)
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in declared:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
             raise ToolError(
@@ -138,6 +156,21 @@ def _parameters(name: str, function: Callable[..., Any]) -> dict[str, Any]:
         "required": required,
         "additionalProperties": False,
     }
+
+
+def _declared(
+    name: str, function: Callable[..., Any]
+) -> tuple[dict[str, Any], list[inspect.Parameter]]:
+    """Return the annotations of a function, resolved, and its parameters."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+        return hints, list(inspect.signature(function).parameters.values())
+    # annotations are code of the user's, evaluated here: whatever is wrong in it may come up
+    except Exception as error:
+        raise ToolError(
+            f"The signature of the tool {name!r} cannot be read ({type(error).__name__}: {error}); "
+            "annotate its parameters with types that are defined, e.g. str, int or list[str]."
+        ) from None
 
 
 def _schema(hint: Any) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
+from rtnb.events import Event
 from rtnb.runs import cut_turn
 from rtnb.turns import Turn
 from rtnb.turnstate import ToolCall, TurnState
@@ -57,18 +58,26 @@ class TurnFiles:
         """Note how a turn ended, and cut its clips."""
         ended = {"turn": state.number, "status": state.status, "error": state.error}
         self._record("ended", state.ended or 0.0, **ended, transcript=turn.transcript)
-        future = self._cutter.submit(cut_turn, self._folder, turn)
+        try:
+            future = self._cutter.submit(cut_turn, self._folder, turn)
+        except RuntimeError:  # the program ends; `open_run` cuts what is missing
+            return
         future.add_done_callback(_log_failure)
         self._pending = [f for f in self._pending if not f.done()] + [future]
 
+    def request(self, state: TurnState, event: Event) -> None:
+        """Note which turn a ``response.create`` was for."""
+        event_id = event.data.get("event_id")
+        self._record("request", event.time, turn=state.number, event_id=event_id)
+
     def flush(self) -> None:
-        """Wait until the clips of all ended turns are on disk."""
-        for future in self._pending:
-            future.exception(_FLUSH)
+        """Wait until the clips of all ended turns are on disk, at most 10 s."""
+        wait(self._pending, timeout=_FLUSH)
 
     def close(self) -> None:
-        """Finish what is pending; more turns may not come."""
-        self._cutter.shutdown(wait=True)
+        """Finish what is pending; clips of later turns are left to `open_run`."""
+        self.flush()
+        self._cutter.shutdown(wait=False)
 
     def _record(self, record: str, at: float, **values: Any) -> None:
         line = {"record": record, "time": round(at, 6), **values}

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rtnb.measure import AUDIBLE_LEVEL
 from rtnb.turnstate import ResponseState, Status, TurnState
 
-__all__ = ["AUDIBLE", "NO_REPLY", "QUIET", "TAIL", "Sound", "final_status", "outcome"]
+__all__ = ["NO_REPLY", "QUIET", "TAIL", "Sound", "final_status", "outcome"]
 
 NO_REPLY: Final = 10.0  # seconds of nothing, after the prompt, that make a turn "no_reply"
-AUDIBLE: Final = -50.0  # dBFS RMS of a 20 ms window from which a reply counts as audible
 TAIL: Final = 0.3  # seconds kept after the end of a reply's sound
 QUIET: Final = 1.0  # seconds of quiet that end a reply where the service does not say so
 
@@ -43,7 +43,7 @@ class Sound:
         self.reach(end)
         self.written = max(self.written, end)
         for back, level in enumerate(reversed(levels)):
-            if level > AUDIBLE:
+            if level > AUDIBLE_LEVEL:
                 self.last_audible = end - back * step
                 break
 
@@ -93,6 +93,9 @@ def outcome(turn: TurnState) -> Status:
     last = turn.responses[-1]
     if last.cut or last.status == "cancelled":
         return "cancelled"
+    sounded = last.audio_started is not None or last.audio_ended is not None
+    if last.status == "in_progress" and not sounded and not last.transcript:
+        return "incomplete"  # it was begun, and nothing came of it
     if last.status in ("failed", "incomplete"):
         return "failed" if last.status == "failed" else "incomplete"
     return "completed"

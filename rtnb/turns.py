@@ -93,8 +93,11 @@ class Turn:
         """What was said to the model: a `Clip`, or the text."""
         if self._state.text is not None:
             return self._state.text
-        if self._prompt is not None:
-            return self._prompt
+        return self.prompt_as_sent if self._prompt is None else self._prompt
+
+    @property
+    def prompt_as_sent(self) -> Clip:
+        """What was sent of the prompt's audio, cut from the recording, 48,000 Hz."""
         start, end = self._state.play_started, self._state.play_ended
         if start is None:
             return Clip(np.zeros(0, np.float32), CALL_SAMPLE_RATE)
@@ -190,7 +193,7 @@ class Turn:
             The call broke while the turn was in progress.
         """
         self._wait(lambda: self.status != "in_progress", timeout, "the reply")
-        if self._source.failure and self.status in ("failed", "incomplete"):
+        if self._source.failure and self._state.error == self._source.failure:
             raise CallClosedError(self._source.failure)
         return self
 

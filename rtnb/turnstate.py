@@ -118,6 +118,7 @@ class TurnState:
     transcription_error: str | None = None
     responses: list[ResponseState] = field(default_factory=list)
     tool_calls: list[ToolCall] = field(default_factory=list)
+    restore: dict[str, Any] | None = None  # the turn detection to turn on again after its commit
     # what is still to come; the turn is over when none of these holds
     holding: bool = False  # push-to-talk is being held
     speaking: bool = False  # speech_started without its speech_stopped

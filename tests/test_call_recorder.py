@@ -7,14 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+import soundfile
 from aiortc import RTCPeerConnection
 from aiortc.contrib.media import MediaRecorder
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from bare_calls import end_of, lag, one_way_call
 
 import rtnb
-from rtnb.media import aiortc_hooks
+from rtnb.audio import to_pcm
+from rtnb.media import aiortc_hooks, opus
+from rtnb.media.recorder import _ReceiverInput
 
 DURATION = 10.0
 IN_FLIGHT = 0.3  # seconds for the last packets to arrive
@@ -177,3 +182,121 @@ def test_a_lost_packet_is_a_gap_and_nothing_moves(reference: Path, tmp_path: Pat
     assert [round(end - start, 6) for start, end in recorder.gaps] == [0.02, 0.02]
     plain = rtnb.Clip.read(source).samples
     assert 300 <= lag(plain, samples, 110_000) <= 315
+
+
+# --- two inputs, without a call -------------------------------------------------------------------
+
+
+class Frames(MediaStreamTrack):
+    """Delivers 20 ms frames of one level as fast as they are asked for, then ends or fails."""
+
+    kind = "audio"
+
+    def __init__(self, count: int, *, level: int = 1000, error: Exception | None = None):
+        super().__init__()
+        self._left = count
+        self._level = level
+        self._error = error or MediaStreamError()
+        self._pts = 0
+
+    async def recv(self) -> Any:
+        if not self._left:
+            raise self._error
+        self._left -= 1
+        samples = np.full((1, 960), self._level, np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, self._pts, opus.TIME_BASE
+        self._pts += 960
+        await asyncio.sleep(0)
+        return frame
+
+
+def packets(began: float, count: int) -> list[aiortc_hooks.RtpArrival]:
+    """Return the packets of a loud tone that a receiver got from `began` on, in monotonic s."""
+    payloads = opus.encode(to_pcm(rtnb.Clip.tone(440, count * 0.02, level=-6.0)))
+    return [
+        aiortc_hooks.RtpArrival(
+            sequence=i, timestamp=960 * i, payload=payload, time=began + 0.02 * i, ssrc=1
+        )
+        for i, payload in enumerate(payloads[:count])
+    ]
+
+
+async def _first_receiver_then_frames(path: Path) -> None:
+    recorder = rtnb.Recorder(path)
+    tapped = _ReceiverInput(recorder, 0)
+    recorder._inputs.append(tapped)
+    recorder.addTrack(Frames(0))
+    await recorder.start()
+    for number, packet in enumerate(packets(recorder._origin + 0.1, 100)):
+        tapped.packet(packet)
+        if number >= 10:
+            at = round((packet.time - recorder._origin) * 48_000)
+            recorder._place(1, at, np.full(960, 1000, np.int16))
+            recorder._advance(packet.time)
+    await recorder.stop()
+
+
+def test_an_input_that_begins_first_keeps_its_beginning(tmp_path: Path) -> None:
+    """A receiver is placed half a second late; a track beside it must not cut its first words."""
+    asyncio.run(_first_receiver_then_frames(tmp_path / "two.wav"))
+    samples, _ = soundfile.read(tmp_path / "two.wav")
+    assert len(samples) == 100 * 960
+    loud = np.flatnonzero(np.abs(samples[:, 0]) > 0.1)
+    assert loud[0] < 960
+    assert np.flatnonzero(samples[:, 1])[0] == 10 * 960
+
+
+def test_an_input_that_fails_leaves_the_other_one_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged at once, and raised by stop() when the file is complete."""
+    broken = RuntimeError("no more frames")
+
+    async def record() -> list[str]:
+        recorder = rtnb.Recorder(tmp_path / "one.wav")
+        recorder.addTrack(Frames(5, error=broken))
+        recorder.addTrack(Frames(50))
+        await recorder.start()
+        tasks = [one._task for one in recorder._inputs]
+        await asyncio.wait(tasks)
+        told = [record.getMessage() for record in caplog.records]
+        with pytest.raises(RuntimeError, match="no more frames"):
+            await recorder.stop()
+        await recorder.stop()
+        assert all(task.done() for task in tasks)
+        return told
+
+    assert asyncio.run(record()) == ["one.wav: an input of the Recorder stopped: no more frames"]
+    samples, _ = soundfile.read(tmp_path / "one.wav")
+    assert [np.count_nonzero(samples[:, i]) for i in (0, 1)] == [5 * 960, 50 * 960]
+
+
+def test_a_track_of_packets_is_refused(tmp_path: Path) -> None:
+    """Packets are not frames; the sentence says so."""
+
+    async def record() -> None:
+        recorder = rtnb.Recorder(tmp_path / "none.wav")
+        recorder.addTrack(rtnb.SilentTrack(encoded=True))
+        await recorder.start()
+        await asyncio.wait([recorder._inputs[0]._task])
+        await recorder.stop()
+
+    with pytest.raises(rtnb.ConfigurationError, match="give a track that decodes"):
+        asyncio.run(record())
+
+
+def test_one_input_begins_with_its_first_sample(tmp_path: Path) -> None:
+    """However long the recorder waited for it, there is no silence before it."""
+
+    async def record() -> None:
+        recorder = rtnb.Recorder(tmp_path / "one.wav")
+        recorder.addTrack(Frames(100))
+        recorder._origin -= 3600.0
+        await recorder.start()
+        await asyncio.wait([recorder._inputs[0]._task])
+        await recorder.stop()
+
+    asyncio.run(record())
+    samples, _ = soundfile.read(tmp_path / "one.wav")
+    assert len(samples) == np.count_nonzero(samples) == 100 * 960

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -347,3 +349,56 @@ def test_interrupting_while_the_prompt_plays_ends_the_turn(session: rtnb.Session
     assert turn.status == "cancelled"
     assert turn.reply.duration < 0.2
     assert session.ask(rtnb.sample("greeting")).transcript == "Hello! I am doing fine today."
+
+
+def test_interrupting_push_to_talk_leaves_turn_detection_on(session: rtnb.Session) -> None:
+    """The prompt is cut, and the next clip is heard and answered as ever."""
+    with session.push_to_talk() as turn:
+        turn.play(rtnb.sample("leap_year"))
+    with session.changed:
+        assert session.changed.wait_for(lambda: turn._state.play_started is not None, 10)
+    session.interrupt()
+    assert turn.status == "cancelled"
+    assert session.ask(rtnb.sample("greeting")).transcript == "Hello! I am doing fine today."
+
+
+def test_a_long_clip_that_is_still_being_encoded_is_interrupted(session: rtnb.Session) -> None:
+    """Nothing of it is sent, and the next prompt need not wait behind it."""
+    turn = session.send(rtnb.Clip.tone(300, 60.0))
+    session.interrupt()
+    assert turn.status == "cancelled"
+    assert session.ask(rtnb.sample("greeting")).status == "completed"
+
+
+def test_a_saved_run_gives_each_response_to_its_turn(peer: rtnb.Peer) -> None:
+    """Three texts sent at once: live and reopened, each has its own answer."""
+    with rtnb.connect(peer) as session:
+        turns = [session.send(text) for text in (
+            "What is the capital of France?", "How much is seven times eight?", "Hello there"
+        )]  # fmt: skip
+        live = [turn.wait(30).transcript for turn in turns]
+    assert [t.transcript for t in rtnb.open_run(session.folder).turns] == live
+    assert live[0] == ANSWER
+    assert all(live)
+
+
+def test_a_failed_connect_leaves_its_folder_free(peer: rtnb.Peer, tmp_path: Path) -> None:
+    """The same folder can be named again after the mistake is mended."""
+    with pytest.raises(rtnb.UnreachableError):
+        rtnb.connect("http://127.0.0.1:9/v1", record_to=tmp_path / "run")
+    with rtnb.connect(peer, record_to=tmp_path / "run") as session:
+        assert session.folder == tmp_path / "run"
+
+
+def test_a_forked_child_does_not_end_its_parents_call(peer: rtnb.Peer) -> None:
+    """A child that exits in order leaves the call alone."""
+    with rtnb.connect(peer) as session:
+        script = "import os, sys, rtnb\n"
+        script += f"s = rtnb.connect({peer.url!r})\n"
+        script += "child = os.fork()\nif not child: sys.exit(0)\nos.waitpid(child, 0)\n"
+        script += "print(s.ask('What is the capital of France?').status); s.close()\n"
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True
+        )
+        assert session.state == "open"
+    assert done.stdout == "completed\n", done.stderr

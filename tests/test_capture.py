@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from rtnb import Clip
+from rtnb.audio import to_pcm
 from rtnb.media import opus
 from rtnb.media.aiortc_hooks import RtpArrival
 from rtnb.media.capture import (
@@ -26,9 +27,9 @@ from rtnb.media.capture import (
     Unwrapped,
     unwrap,
 )
-from rtnb.media.opus import FRAME
+from rtnb.media.opus import FRAME, encode, silent_packet
 from rtnb.media.recording import Recording, levels
-from rtnb.media.tracks import clip_to_pcm
+from rtnb.runaudio import RunAudio
 from rtnb.runfiles import PACKET_FIELDS, RunWriter
 
 START: Final = 1000.0  # monotonic seconds at 0 of the call
@@ -532,5 +533,62 @@ def test_figures_count_what_happened(tmp_path: Path) -> None:
 
 def test_levels_are_rms_per_20_ms() -> None:
     """A sine that peaks at -9 dBFS has -12, silence -120; an unfinished window is left out."""
-    tone = np.frombuffer(clip_to_pcm(Clip.tone(500, 0.02, level=-9.0)), np.int16)
+    tone = np.frombuffer(to_pcm(Clip.tone(500, 0.02, level=-9.0)), np.int16)
     assert levels(np.concatenate([tone, np.zeros(FRAME + 5, np.int16)])) == (-12.0, -120.0)
+
+
+# --- found by review -------------------------------------------------------------------------------
+
+
+def _heard(items: list[tuple[int, int, float]]) -> Receiving:
+    """Receive (sequence, timestamp, arrival) packets of silence, and return what came of them."""
+    receiving = Receiving(0.0)
+    receiving.kept = []  # type: ignore[attr-defined]
+    for sequence, timestamp, arrival in items:
+        packet = RtpArrival(sequence, timestamp, 1, silent_packet(), arrival)
+        receiving.kept += receiving.push(packet)  # type: ignore[attr-defined]
+    receiving.kept += receiving.flush()  # type: ignore[attr-defined]
+    return receiving
+
+
+def _steady(
+    count: int, *, first: int = 0, stamp: int = 0, at: float = 0.0
+) -> list[tuple[int, int, float]]:
+    return [(first + i, stamp + i * 960, at + i * 0.02) for i in range(count)]
+
+
+def test_a_stream_that_paused_goes_on_where_it_arrives() -> None:
+    """A server that pauses 3 s without counting them: what follows is 3 s later, none is lost."""
+    receiving = _heard(_steady(100) + _steady(50, first=100, stamp=96_000, at=5.0))
+    positions = [one.position for one in receiving.kept]
+    assert receiving.segments == 1
+    assert positions[100] == pytest.approx(5.0 * 48_000, abs=1)
+    assert positions[101] - positions[100] == 960
+
+
+@pytest.mark.parametrize("jump", [60 * 48_000, -60 * 48_000, 2**31])
+def test_timestamps_that_jump_begin_a_new_segment(jump: int) -> None:
+    """What comes after a jump lies where it arrived, not a minute or a day away."""
+    stamp = (96_000 + jump) % 2**32
+    receiving = _heard(_steady(100) + _steady(50, first=100, stamp=stamp, at=2.0))
+    assert receiving.kept[100].position == pytest.approx(2.0 * 48_000, abs=1)
+
+
+def test_a_late_stretch_goes_where_it_belongs_on_disk(tmp_path: Path) -> None:
+    """Audio that came 0.6 s late is written into what is on disk already, at its timestamp."""
+    written = []
+    writer = RunWriter(tmp_path, sample_rate=48_000)
+    recording = Recording(writer, started=0.0, on_written=lambda *a: written.append(a))
+    tone = (8000 * np.sin(np.arange(960 * 200) * 0.05)).astype(np.int16)
+    packets = encode(tone.tobytes())
+    for i in range(150):
+        late = 0.6 if 50 <= i else 0.0
+        arrival = i * 0.02 + late
+        recording.arrived(RtpArrival(i, i * 960, 1, packets[i], arrival))
+        recording.write(arrival)
+    recording.finish(4.0)
+    heard = RunAudio(tmp_path).clip("heard").samples
+    assert np.sqrt(np.mean(heard[24_000:140_000] ** 2)) == pytest.approx(
+        8000 / 32768 / 2**0.5, rel=0.02
+    )
+    assert recording.figures()["late_samples"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -18,7 +19,7 @@ import requests
 import soundfile
 
 import rtnb
-from rtnb import batch, cli
+from rtnb import _audiofile, batch, cli
 from rtnb.peer import handle
 
 ROOT: Final = Path(rtnb.__file__).parents[1]
@@ -131,7 +132,7 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
 def test_prompts_go_to_a_peer_by_default(asked: dict[str, Any], peers: list[FakePeer]) -> None:
     """Without `--to` a peer is started, called, and closed."""
     assert exit_code("replay", GREETING, GREETING) == 0
-    assert asked["prompts"] == [Path(GREETING)] * 2
+    assert asked["prompts"] == [rtnb.Clip.read(GREETING)] * 2
     assert asked["endpoint"] is peers[0]
     assert peers[0].closed
     assert asked["options"] == {"voices": None, "model": None, "out": None}
@@ -165,6 +166,28 @@ def test_a_table_is_printed(asked: dict[str, Any], capsys: pytest.CaptureFixture
         "greeting  marin  Hello!      0.61 s       2.20 s",
         f"run: {Path('runs/one')}",
     ]
+
+
+def test_a_prompt_is_read_once(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was checked before anything starts is what is played, under the file's name."""
+    opened: list[Path] = []
+    really = _audiofile.read
+    monkeypatch.setattr(_audiofile, "read", lambda path: opened.append(path) or really(path))
+    assert exit_code("replay", GREETING) == 0
+    assert opened == [Path(GREETING)]
+    assert asked["prompts"][0].name == "greeting"
+
+
+def test_a_narrow_console_shows_what_it_can(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transcript in letters that the console lacks is printed with question marks."""
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
+    monkeypatch.setattr(sys, "stdout", console)
+    asked["batch"][0].transcript = "18 °C, 東京"
+    assert exit_code("replay", GREETING) == 0
+    console.seek(0)
+    assert "18 ?C, ??" in console.read()
 
 
 def test_a_turn_without_an_answer_is_a_failure(

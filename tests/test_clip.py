@@ -9,6 +9,7 @@ import wave
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -50,6 +51,12 @@ def write_nan(path: Path) -> None:
     soundfile.write(path, samples, 24_000, subtype="FLOAT")
 
 
+def write_cut_flac(path: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal(48_000) * 0.1
+    soundfile.write(path, noise, 48_000)
+    path.write_bytes(path.read_bytes()[:-40_000])
+
+
 def write_video_without_sound(path: Path) -> None:
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("mpeg4", rate=10)
@@ -75,6 +82,10 @@ BAD_FILES: dict[str, tuple[Make, str]] = {
     "nan.wav": (
         write_nan,
         "The audio file {!r} holds NaN or infinity; export it again as 16-bit WAV.",
+    ),
+    "cut.flac": (
+        write_cut_flac,
+        "The audio file {!r} is damaged or cut off; copy or export it again.",
     ),
     "lecture.wav": (
         lambda path: write_wav(path, 3_601_000, sample_rate=1000),
@@ -255,6 +266,8 @@ def test_unsigned_bytes_are_centred() -> None:
             0,
             "A clip of 0 Hz cannot be used; give the true rate, 8000 to 192000 Hz.",
         ),
+        ([0.0], "48000", "A sample rate is a number in Hz, not '48000'."),
+        ([0.0], None, "A sample rate is a number in Hz, not None."),
         (
             np.zeros((2, 2, 2)),
             8000,
@@ -272,7 +285,7 @@ def test_unsigned_bytes_are_centred() -> None:
         ),
     ],
 )
-def test_samples_that_cannot_be_a_clip(samples: object, sample_rate: int, sentence: str) -> None:
+def test_samples_that_cannot_be_a_clip(samples: object, sample_rate: Any, sentence: str) -> None:
     """What cannot be audio is refused with a sentence."""
     with pytest.raises(AudioError) as caught:
         Clip(samples, sample_rate)  # type: ignore[arg-type]
@@ -359,6 +372,13 @@ def test_resample_never_exceeds_full_scale() -> None:
     """Overshoot of the filter is clipped to [-1, 1]."""
     clip = Clip(np.sign(sine(8_000)), 8_000).resample(48_000)
     assert np.abs(clip.samples).max() <= 1.0
+
+
+@pytest.mark.parametrize("rate", [0, -1, "24000", None])
+def test_a_rate_that_cannot_be_resampled_to(rate: Any) -> None:
+    """A rate that no clip can have is an AudioError here too."""
+    with pytest.raises(AudioError, match=r"A clip of .* Hz cannot be used|A sample rate is a"):
+        Clip.tone(440, 0.1).resample(rate)
 
 
 def test_resample_keeps_the_gaps() -> None:

@@ -861,3 +861,77 @@ def test_null_fields_are_survived(talk: Conversation, event: Json) -> None:
     turn = speak(talk)
     feed(talk, [event, *spoken_input(), *spoken_answer(), buffer("stopped")], 2.0)
     assert "Paris." in [r.transcript for r in turn.responses]
+
+
+# --- found by review -------------------------------------------------------------------------------
+
+
+def test_a_response_that_was_begun_and_never_went_on_is_incomplete() -> None:
+    """Ten seconds of nothing end the turn as incomplete, and the next one may ask."""
+    talk = Conversation()
+    turn, _ = talk.begin_turn(0.0, "text", text="Hi")
+    talk.received(_event("response.created", 1.0, response={"id": "r1"}))
+    talk.heard(12.0, ())
+    _, effects = talk.begin_turn(12.0, "text", text="Hello?")
+    assert turn.status == "incomplete"
+    assert [e.event["type"] for e in effects if isinstance(e, Send)][-1] == "response.create"
+
+
+@pytest.mark.parametrize(
+    ("status", "item"), [("cancelled", "completed"), ("completed", "incomplete")]
+)
+def test_a_tool_of_a_response_that_was_cut_does_not_run(status: str, item: str) -> None:
+    """Half a call, or a call of a cancelled response, is no call."""
+    talk = Conversation()
+    talk.begin_turn(0.0, "text", text="Hi")
+    talk.received(_event("response.created", 1.0, response={"id": "r1"}))
+    call = {"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}", "status": item}
+    done = {"id": "r1", "status": status, "output": [call]}
+    effects = talk.received(_event("response.done", 2.0, response=done))
+    assert not [e for e in effects if isinstance(e, RunTool)]
+
+
+def test_a_response_asked_for_by_hand_after_an_interrupt_is_wanted() -> None:
+    """Only what answers the interrupted turn is cut, not what the user asks for later."""
+    talk = Conversation()
+    talk.begin_turn(0.0, "text", text="Hi")
+    talk.received(_event("response.created", 1.0, response={"id": "r1"}))
+    talk.interrupt()
+    cancelled = {"id": "r1", "status": "cancelled"}
+    talk.received(_event("response.done", 1.1, response=cancelled))
+    talk.heard(2.0, ())
+    talk.sent(_event("response.create", 3.0, direction="sent", event_id="mine"))
+    effects = talk.received(_event("response.created", 3.1, response={"id": "r2"}))
+    assert talk.turns[0].status == "cancelled"
+    assert effects == []
+
+
+def test_an_interrupted_tool_asks_for_no_answer() -> None:
+    """The turn ends at once; the tool's output is still sent, but no response is asked for."""
+    talk = Conversation()
+    turn, _ = talk.begin_turn(0.0, "text", text="Hi")
+    talk.received(_event("response.created", 1.0, response={"id": "r1"}))
+    call = {"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"}
+    done = {"id": "r1", "status": "completed", "output": [call]}
+    talk.received(_event("response.done", 2.0, response=done))
+    talk.drop_unanswered(2.5)
+    effects = talk.tool_finished(turn, turn.tool_calls[0], 3.0, output="late")
+    assert turn.status == "cancelled"
+    assert [e.event["type"] for e in effects if isinstance(e, Send)] == ["conversation.item.create"]
+
+
+def test_turn_detection_comes_back_after_a_cut_push_to_talk() -> None:
+    """When the clip that the commit waited for is cut, the restoring update is sent at once."""
+    talk = Conversation()
+    turn, _ = talk.begin_turn(0.0, "push_to_talk")
+    turn.restore = {"type": "server_vad"}
+    talk.play_queued(turn, "p")
+    talk.commit_events(turn)
+    (update,) = talk.play_ended("p", 1.0, cancelled=True)
+    assert update.event["session"]["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
+    assert talk.detection == {"type": "server_vad"}
+    assert turn.pending == 0
+
+
+def _event(kind: str, time: float, *, direction: str = "received", **fields: object) -> Event:
+    return Event(json.dumps({"type": kind, **fields}), time=time, direction=direction)

@@ -11,7 +11,8 @@ from peer_client import prompt_pcm
 from rtnb.audio import Clip
 from rtnb.peer import library
 from rtnb.peer.toolcalls import arguments_for, chosen_tool
-from rtnb.peer.voices import Asked, Heard, audible, default, parrot
+from rtnb.peer.audible import audible
+from rtnb.peer.voices import Asked, Heard, default, parrot
 
 WEATHER = {
     "type": "function",

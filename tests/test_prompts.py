@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import rtnb
-from rtnb.prompts import as_prompt, to_pcm
+from rtnb.audio import to_pcm
+from rtnb.prompts import as_prompt
 
 NAMES = [path.stem for path in rtnb.samples()]
 

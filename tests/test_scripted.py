@@ -421,7 +421,7 @@ def weather(city: str) -> str:
         ("weather", "{city: Rome}", None, "bad arguments: Expecting property name"),
         ("weather", '{"town": "Rome"}', None, "bad arguments: unknown: town; missing: city"),
         ("weather", '{"city": 3}', None, "bad arguments: city is int, not string"),
-        ("wether", "{}", None, "there is no such tool"),
+        ("wether", "{}", None, "there is no tool wether"),
     ],
 )
 def test_a_tool_call_goes_back_to_the_model(

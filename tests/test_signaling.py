@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from scripted_server import SDP, Reply, Server, answered, minted, refused, serving
 
 import rtnb
+from rtnb.callsetup import find_endpoint, signal
 from rtnb.errors import (
     AnswerError,
     AuthenticationError,
@@ -517,11 +519,21 @@ def test_loopback_is_this_machine_only(url: str, loopback: bool) -> None:
     assert is_loopback(url) is loopback
 
 
-@pytest.mark.parametrize("url", ["api.openai.com", "ftp://host/v1", "http:///v1", ""])
-def test_what_is_no_base_url_is_told(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["api.openai.com", "ftp://host/v1", "http:///v1", "", "http://[bad", "http://h:99999/v1", 5],
+)
+def test_what_is_no_base_url_is_told(url: Any) -> None:
     """A base URL has a scheme and a host."""
     with pytest.raises(ConfigurationError, match="is not a base URL"):
         rtnb.Endpoint.openai(KEY, base_url=url)
+
+
+def test_what_is_no_base_url_shows_no_password() -> None:
+    """An address that cannot be read may hold one."""
+    with pytest.raises(ConfigurationError, match="What was given is not a base URL") as told:
+        rtnb.Endpoint.openai(base_url="http://user:hidden@[bad/v1")
+    assert "hidden" not in str(told.value)
 
 
 @pytest.mark.parametrize("url", [f"https://u:{KEY}@h/v1", f"https://h/v1?key={KEY}"])
@@ -538,10 +550,159 @@ def test_an_endpoint_without_a_key_cannot_mint() -> None:
         rtnb.Endpoint.openai().mint()
 
 
-@pytest.mark.parametrize("blank", [None, "", "  "])
-def test_a_blank_key_is_no_key(blank: str | None) -> None:
-    """Empty and white keys do not count."""
-    assert rtnb.Endpoint.openai(blank).key is None
+BAD_KEYS: dict[str, tuple[Any, str]] = {
+    "empty": ("", " is empty; give a key, or leave it out."),
+    "white": (" \n", " is empty; give a key, or leave it out."),
+    "space": (f"{KEY} {KEY}", " holds a space or a character that no key has; copy the key again."),
+    "newline": (f"{KEY}\n{KEY}", " holds a space or a character that no key has; copy the"),
+    "ellipsis": (f"{KEY}…", " holds a space or a character that no key has; copy the key again."),
+    "int": (7, " is a str, not int."),
+    "bytes": (KEY.encode(), " is a str, not bytes."),
+}
+
+
+@pytest.mark.parametrize("name", BAD_KEYS)
+@pytest.mark.parametrize("make", [rtnb.Endpoint.openai, rtnb.Endpoint.beta])
+def test_what_is_no_api_key_is_told(make: Callable[..., object], name: str) -> None:
+    """Before anything is sent, and without the key."""
+    key, sentence = BAD_KEYS[name]
+    with pytest.raises(ConfigurationError) as told:
+        make(base_url="https://api.example.com/v1", api_key=key)
+    assert str(told.value).startswith(f"api_key={sentence}")
+    assert_keyless(told.value)
+
+
+@pytest.mark.parametrize("name", BAD_KEYS)
+def test_what_is_no_ephemeral_key_is_told(name: str) -> None:
+    """Nothing is sent, and the standard key does not stand in for it."""
+    key, sentence = BAD_KEYS[name]
+    with serving(answered()) as server:
+        endpoint = rtnb.Endpoint.openai(KEY, base_url=server.url)
+        with pytest.raises(ConfigurationError) as told:
+            endpoint.exchange(OFFER, key)
+    assert str(told.value).startswith(f"ephemeral_key={sentence}")
+    assert server.requests == []
+    assert_keyless(told.value)
+
+
+@pytest.mark.parametrize("name", BAD_KEYS)
+def test_connect_refuses_what_is_no_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An api_key= that is none is told; the environment's does not stand in for it."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    key, sentence = BAD_KEYS[name]
+    for endpoint in (None, "http://127.0.0.1:9/v1", rtnb.Endpoint.openai()):
+        with pytest.raises(ConfigurationError) as told:
+            find_endpoint(endpoint, api_key=key, base_url=None, needs_key=True)
+        assert str(told.value).startswith(f"api_key={sentence}")
+
+
+def test_white_space_around_a_key_is_taken_off() -> None:
+    """As it comes along when a key is copied, or read from a file."""
+    with serving(minted()) as server:
+        rtnb.Endpoint.openai(f" {KEY}\n", base_url=server.url).mint()
+    assert bearer(server) == KEY
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_key_in_the_environment_is_none(
+    blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that is set to nothing is like one that is not set."""
+    monkeypatch.setenv("OPENAI_API_KEY", blank)
+    with pytest.raises(rtnb.MissingKeyError):
+        find_endpoint(None, api_key=None, base_url=None, needs_key=True)
+
+
+def test_a_wrong_key_in_the_environment_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sentence says where the key came from, not what it is."""
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY} {KEY}")
+    with pytest.raises(ConfigurationError, match=r"^OPENAI_API_KEY holds a space") as told:
+        find_endpoint(None, api_key=None, base_url=None, needs_key=True)
+    assert_keyless(told.value)
+
+
+def test_a_header_that_cannot_be_sent_is_told() -> None:
+    """It is the arguments' fault, not that of a server that does not answer."""
+    with serving(minted()) as server:
+        for wrong in ("a\nb", "é…"):
+            endpoint = rtnb.Endpoint.openai(KEY, base_url=server.url, safety_identifier=wrong)
+            with pytest.raises(ConfigurationError, match="cannot be made") as told:
+                endpoint.mint()
+            assert_keyless(told.value)
+    assert server.requests == []
+
+
+# --- deadlines ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def dripping(head: bytes) -> Iterator[str]:
+    """Serve an answer that begins so, and goes on one byte each 20 ms for ever; yield its URL."""
+    ended = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(head)
+            while not ended.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        finally:
+            ended.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["head", "body"]
+)
+@pytest.mark.parametrize("verb", ["mint", "exchange"])
+def test_an_answer_that_never_ends_is_given_up(verb: str, head: bytes) -> None:
+    """`timeout` is for the whole request, though each byte comes in time."""
+    with dripping(head) as url:
+        endpoint = rtnb.Endpoint.openai(KEY, base_url=url)
+        acts = {
+            "mint": lambda: endpoint.mint(timeout=0.2),
+            "exchange": lambda: endpoint.exchange(OFFER, EPHEMERAL, timeout=0.2),
+        }
+        began = time.monotonic()
+        with pytest.raises(UnreachableError, match="did not answer in time") as told:
+            acts[verb]()
+        assert time.monotonic() - began < 2.0
+    assert_keyless(told.value)
+
+
+def test_a_deadline_that_is_over_sends_nothing() -> None:
+    """No time is left: nothing is asked of the server."""
+    with serving(minted()) as server, pytest.raises(UnreachableError, match="in time"):
+        rtnb.Endpoint.openai(KEY, base_url=server.url).mint(timeout=0.0)
+    assert server.requests == []
+
+
+def test_within_its_time_an_answer_is_an_answer() -> None:
+    """With a timeout, a refusal and a key are what they are without one."""
+    with serving(minted(EPHEMERAL), refused(401)) as server:
+        endpoint = rtnb.Endpoint.openai(KEY, base_url=server.url)
+        assert endpoint.mint(timeout=5).reveal() == EPHEMERAL
+        with pytest.raises(AuthenticationError):
+            endpoint.mint(timeout=5)
+
+
+def test_signalling_keeps_its_deadline() -> None:
+    """Minting and exchanging share the time that `connect` has left."""
+    with dripping(b"HTTP/1.1 200 OK\r\n\r\n") as url:
+        endpoint = rtnb.Endpoint.openai(KEY, base_url=url)
+        began = time.monotonic()
+        with pytest.raises(UnreachableError, match="did not answer in time"):
+            signal(endpoint, lambda: OFFER, None, {}, {}, deadline=began + 0.2)
+        assert time.monotonic() - began < 2.0
 
 
 def test_reprs_hold_no_key() -> None:

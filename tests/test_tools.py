@@ -139,6 +139,10 @@ def test_bad_arguments_go_back_to_the_model(arguments: str, said: str) -> None:
         (list[int], "[1]", True),
         (dict[str, int], "[1]", False),
         (int | None, "null", True),
+        (int | None, "3", True),
+        (int | None, '"3"', False),
+        (Literal["a"] | None, '"a"', True),
+        (Literal["a"] | None, '"b"', False),
         (Any, '"x"', True),
     ],
 )
@@ -150,6 +154,27 @@ def test_arguments_are_checked_against_the_schema(hint: Any, value: str, fits: b
 
     tool.__annotations__["x"] = hint
     assert (rtnb.Tool(tool).run(f'{{"x": {value}}}').output == "called") is fits
+
+
+def test_a_value_of_no_kind_of_a_union_is_told() -> None:
+    """The sentence names all that would have been taken."""
+
+    def tool(x: int | Literal["a", "b"] | None) -> None: ...
+
+    assert rtnb.Tool(tool).run('{"x": 2.5}').error == (
+        "bad arguments: x is float, not integer or one of 'a', 'b' or null"
+    )
+
+
+@pytest.mark.parametrize("hint", ["Nowhere", "list[", "os.Nowhere"])
+def test_an_annotation_that_cannot_be_resolved_is_told(hint: str) -> None:
+    """The sentence names the tool and what is missing."""
+
+    def tool(x: Any) -> None: ...
+
+    tool.__annotations__["x"] = hint
+    with pytest.raises(rtnb.ToolError, match="The signature of the tool 'tool' cannot be read"):
+        rtnb.Tool(tool)
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("no"), RuntimeError(), SystemExit(1)])

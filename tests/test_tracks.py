@@ -16,9 +16,10 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from rtnb import AudioError, Clip, FileTrack, PromptTrack, SilentTrack
+from rtnb.audio import to_pcm
 from rtnb.media import opus
 from rtnb.media.opus import FRAME
-from rtnb.media.tracks import CATCH_UP, PacedTrack, Pacer, Pacing, clip_to_pcm
+from rtnb.media.tracks import CATCH_UP, PacedTrack, Pacer, Pacing
 
 T = TypeVar("T")
 S16 = npt.NDArray[np.int16]
@@ -79,7 +80,7 @@ def tone(duration: float) -> Clip:
 
 
 def pcm(clip: Clip) -> S16:
-    return np.frombuffer(clip_to_pcm(clip), np.int16)
+    return np.frombuffer(to_pcm(clip), np.int16)
 
 
 def write(clip: Clip, folder: Path) -> Path:
@@ -421,7 +422,7 @@ def test_silence_is_encoded_too() -> None:
 
 def test_a_clip_is_encoded_once() -> None:
     """All calls that play a clip share its packets."""
-    samples = clip_to_pcm(tone(0.1))
+    samples = to_pcm(tone(0.1))
     assert opus.encode(samples) is opus.encode(bytes(samples))
 
 
@@ -448,4 +449,4 @@ def test_a_packet_says_how_long_it_is(first_bytes: bytes, samples: int) -> None:
 
 def test_a_packet_of_ours_says_20_ms() -> None:
     """The encoder's packets are 960 samples by their own word."""
-    assert {opus.samples_in(packet) for packet in opus.encode(clip_to_pcm(tone(0.1)))} == {FRAME}
+    assert {opus.samples_in(packet) for packet in opus.encode(to_pcm(tone(0.1)))} == {FRAME}

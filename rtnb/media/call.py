@@ -71,6 +71,7 @@ class Call:
         self._sender: RTCRtpSender | None = None
         self._channel: RTCDataChannel | None = None
         self._playing: dict[str, Playing] = {}
+        self._queued: set[str] = set()  # handed over, not on the track yet
         self._cancelled: set[str] = set()
         self._prompts: asyncio.Queue[m.Play] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -204,7 +205,8 @@ class Call:
     def _on_written(
         self, start: float, end: float, sent: tuple[float, ...], heard: tuple[float, ...]
     ) -> None:
-        self._emit(m.AudioWritten(self.id, start, end, sent, heard))
+        failure = self._recording.failure
+        self._emit(m.AudioWritten(self.id, start, end, sent, heard, failure))
 
     async def _tick(self) -> None:
         while not self._closing:
@@ -224,13 +226,13 @@ class Call:
 
     def play(self, message: m.Play) -> None:
         """Queue a clip."""
+        self._queued.add(message.play)
         self._prompts.put_nowait(message)
 
     def cancel(self, message: m.Cancel) -> None:
         """Stop one playing, or all."""
         if message.play is None:
-            while not self._prompts.empty():
-                self._cancelled.add(self._prompts.get_nowait().play)
+            self._cancelled |= self._queued  # the one that is being encoded too
             self._track.cancel()
         elif message.play in self._playing:
             self._track.cancel(self._playing[message.play])
@@ -254,8 +256,11 @@ class Call:
         loop = asyncio.get_running_loop()
         while True:
             message = await self._prompts.get()
-            await loop.run_in_executor(None, opus.encode, message.samples)
+            if message.play not in self._cancelled:
+                await loop.run_in_executor(None, opus.encode, message.samples)
+            self._queued.discard(message.play)
             if message.play in self._cancelled:
+                self._cancelled.discard(message.play)
                 self._record_play("play_ended", message.play, self._now(), 0)
                 self._emit(m.PlayEnded(self.id, message.play, self._now(), 0, True))
                 continue
@@ -292,16 +297,25 @@ class Call:
         self._closing = True
         self._recording.write(time.monotonic())
         # tracks are not stopped first: pc.close() may then hang (aiortc#283)
-        with contextlib.suppress(asyncio.TimeoutError):
+        try:
             await asyncio.wait_for(self._pc.close(), _PC_CLOSE)
+        except TimeoutError:
+            logger.warning("a peer connection did not close in time")
+        except Exception:  # whatever it is, the run must be finished
+            logger.exception("a peer connection did not close in order")
+        finally:
+            await self._finish(kind, reason)
+
+    async def _finish(self, kind: str, reason: str) -> None:
         ended = self._now()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._recording.finish, time.monotonic())
-        current = asyncio.current_task()
-        for task in self._tasks - {current}:
-            task.cancel()
-        reason = " ".join(filter(None, [reason, self._recording.failure]))
-        self._emit(m.Closed(self.id, kind, reason, ended))
+        try:
+            await loop.run_in_executor(None, self._recording.finish, time.monotonic())
+        finally:
+            for task in self._tasks - {asyncio.current_task()}:
+                task.cancel()
+            told = " ".join(filter(None, [reason, self._recording.failure]))
+            self._emit(m.Closed(self.id, kind, told, ended))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

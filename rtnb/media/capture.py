@@ -30,7 +30,10 @@ __all__ = [
 
 HOLD: Final = 5  # packets that wait for a missing one before it is given up (100 ms)
 PATIENCE: Final = 0.2  # seconds it waits at most, when no later packets come at all
+SEGMENT: Final = 1.0  # seconds between a packet's place and its arrival that begin a new segment
 SETTLING: Final = 0.5  # seconds over which the least-delayed packet is looked for
+
+_LONGEST_GAP: Final = 10 * SAMPLE_RATE  # samples
 
 S16 = npt.NDArray[np.int16]
 
@@ -180,6 +183,11 @@ class StreamClock:
         if self.offset is None and self.first is not None:
             self.offset = self._best
 
+    def move(self, seconds: float) -> None:
+        """Begin a new segment, whose timestamps lie elsewhere; the clock must be frozen."""
+        assert self.offset is not None
+        self.offset += seconds
+
     def position(self, started: float) -> int:
         """Return the sample of timestamp 0, counted from `started`; the clock must be frozen."""
         assert self.offset is not None
@@ -202,14 +210,13 @@ class Timeline:
         self.late_samples = 0
         self._pending: list[list[tuple[int, S16]]] = [[] for _ in range(channels)]
 
-    def place(self, channel: int, position: int, samples: S16) -> None:
-        """Lay samples at a position; what lies before `written` is counted as late."""
-        if position < self.written:
-            cut = min(self.written - position, len(samples))
-            self.late_samples += cut
-            position, samples = position + cut, samples[cut:]
-        if len(samples):
-            self._pending[channel].append((position, samples))
+    def place(self, channel: int, position: int, samples: S16) -> S16:
+        """Lay samples at a position, and return those that lie before `written`: they are late."""
+        cut = min(max(self.written - position, 0), len(samples))
+        self.late_samples += cut
+        if cut < len(samples):
+            self._pending[channel].append((position + cut, samples[cut:]))
+        return samples[:cut]
 
     def take(self, until: int) -> S16:
         """Return the samples from `written` to `until`, shape (n, channels); silence where none."""
@@ -265,6 +272,9 @@ class Receiving:
         Lost stretches, in samples of the call's clock.
     damaged : int
         Packets that could not be decoded.
+    segments : int
+        Times that the stream went on elsewhere: it had paused without counting the time, or its
+        timestamps jumped. What follows is placed from its arrival on.
     """
 
     started: float
@@ -272,6 +282,7 @@ class Receiving:
     clock: StreamClock = field(default_factory=StreamClock)
     gaps: list[tuple[int, int]] = field(default_factory=list)
     damaged: int = 0
+    segments: int = 0
     _decoder: Decoder = field(default_factory=Decoder)
     _unplaced: list[Unwrapped | Lost] = field(default_factory=list)
     _ssrc: int | None = None
@@ -333,12 +344,19 @@ class Receiving:
     def _placed(self, item: Unwrapped | Lost) -> Placed:
         if isinstance(item, Lost):
             start, end = self._position(item.start), self._position(item.end)
+            if not 0 <= end - start <= _LONGEST_GAP:
+                end = start  # the timestamps jumped: how much is missing cannot be known
             self.gaps.append((start, end))
             row = ("lost", item.sequence % 65536, None, None, end - start, start)
             return Placed(start, None, row)
         samples = self._decoder.decode(item.payload)
         self.damaged += samples is None
         position = self._position(item.timestamp)
+        away = item.time - self.started - position / SAMPLE_RATE
+        if abs(away) > SEGMENT:
+            self.clock.move(away)
+            self.segments += 1
+            position = self._position(item.timestamp)
         time = round(item.time - self.started, 6)
         kind = "received" if samples is not None else "damaged"
         stamp = (item.sequence % 65536, item.timestamp % (1 << 32))

@@ -48,7 +48,9 @@ class Host:
             return
         call = self._calls.get(message.call)
         if call is None:
-            return  # the call is over, and its `Closed` was sent
+            if isinstance(message, m.Close):  # it is over, or never began
+                self._emit(m.Closed(message.call, "closed", message.reason, -1.0))
+            return
         match message:
             case m.Answer():
                 await call.answer(message)

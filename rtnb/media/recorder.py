@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import numpy as np
 import numpy.typing as npt
 from aiortc import RTCRtpReceiver
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import MediaStreamTrack
 
 from rtnb.errors import AudioError, ConfigurationError
 from rtnb.media import aiortc_hooks
 from rtnb.media.capture import Receiving, Timeline
+from rtnb.media.fallback import placed_by_pts
 from rtnb.media.opus import SAMPLE_RATE
 from rtnb.runfiles import WavWriter
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH: Final = SAMPLE_RATE // 5  # samples written at a time
 _WAIT: Final = SAMPLE_RATE // 2  # samples kept back for packets that are still to come
+_LONG_AGO: Final = -(1 << 62)  # a position before everything
 
 S16 = npt.NDArray[np.int16]
 
@@ -66,12 +67,19 @@ class Recorder:
         self._inputs: list[_ReceiverInput | _TrackInput] = []
         self._timeline = Timeline()
         self._writer: WavWriter | None = None
-        self._base: int | None = None
+        self._first: int | None = None  # the earliest position there is audio for
+        self._begun = False  # from then on the first sample of the file is fixed
         self._origin = time.monotonic()
         self._started = self._stopped = False
 
     def addTrack(self, track: MediaStreamTrack | RTCRtpReceiver) -> None:
-        """Add an input: a receiver (exact), or an audio track."""
+        """Add an input: a receiver (exact), or an audio track.
+
+        Raises
+        ------
+        rtnb.ConfigurationError
+            There are two already, or it records already.
+        """
         if self._started:
             raise ConfigurationError("Add all inputs to the Recorder before start().")
         if len(self._inputs) == 2:
@@ -93,6 +101,7 @@ class Recorder:
         self._started = True
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._timeline = Timeline(max(len(self._inputs), 1))
+        self._timeline.written = _LONG_AGO
         self._writer = WavWriter(
             self.path, channels=max(len(self._inputs), 1), sample_rate=SAMPLE_RATE
         )
@@ -100,20 +109,32 @@ class Recorder:
             one.start()
 
     async def stop(self) -> None:
-        """Write what is left and close the file; returns when it is complete."""
+        """Write what is left and close the file; returns when it is complete.
+
+        Raises
+        ------
+        Exception
+            What the first input that failed raised; the file holds what came before, and all of
+            the other input.
+        """
         if not self._started or self._stopped:
             return
         self._stopped = True
+        try:
+            for one in self._inputs:
+                await one.stop()
+            self._write(self._timeline.end)
+        finally:
+            if self._writer is not None:
+                self._writer.close()
         for one in self._inputs:
-            await one.stop()
-        self._write(self._timeline.end)
-        if self._writer is not None:
-            self._writer.close()
+            if one.error is not None:
+                raise one.error
 
     @property
     def gaps(self) -> tuple[tuple[float, float], ...]:
         """Lost stretches, in seconds of the file."""
-        base = self._base or 0
+        base = self._first or 0
         return tuple(
             ((a - base) / SAMPLE_RATE, (b - base) / SAMPLE_RATE)
             for one in self._inputs
@@ -134,14 +155,23 @@ class Recorder:
         return f"<Recorder {self.path.name}: {how}>"
 
     def _place(self, channel: int, position: int, samples: S16) -> None:
-        if self._base is None:
-            self._base = position
-        self._timeline.place(channel, position - self._base, samples)
-        settled = self._timeline.end - _WAIT
-        if settled - self._timeline.written >= _BATCH:
-            self._write(settled)
+        if not self._begun:
+            self._first = position if self._first is None else min(self._first, position)
+        self._timeline.place(channel, position, samples)
+
+    def _advance(self, now: float) -> None:
+        """Write what no input can add to any more, at `now` in monotonic seconds."""
+        for one in self._inputs:
+            one.settle(now)
+        settled = min([self._timeline.end - _WAIT, *(one.settled_before for one in self._inputs)])
+        written = self._timeline.written if self._begun else self._first
+        if written is not None and settled - written >= _BATCH:
+            self._write(int(settled))
 
     def _write(self, until: int) -> None:
+        if not self._begun and self._first is not None:
+            self._begun = True
+            self._timeline.written = self._first
         block = self._timeline.take(until)
         if self._writer is not None and len(block):
             self._writer.write(block)
@@ -155,21 +185,43 @@ class _ReceiverInput:
         self._channel = channel
         self._receiving = Receiving(recorder._origin)
         self._on = False
+        self.error: Exception | None = None
 
     @property
     def gaps(self) -> list[tuple[int, int]]:
         return self._receiving.gaps
 
     def packet(self, packet: aiortc_hooks.RtpArrival) -> None:
-        if self._on:
+        if not self._on:
+            return
+        try:
             self._take(self._receiving.push(packet))
+            self._recorder._advance(packet.time)
+        except Exception as error:  # aiortc, which calls this, could only drop it
+            self._on = False
+            self.error = error
+            _log(self._recorder, error)
+
+    def settle(self, now: float) -> None:
+        if self._on:
+            self._take(self._receiving.settle(now))
+
+    @property
+    def settled_before(self) -> float:
+        """The position before which nothing more comes."""
+        if not self._on:
+            return float("inf")
+        return (self._receiving.settled_before - self._recorder._origin) * SAMPLE_RATE
 
     def start(self) -> None:
         self._on = True
 
     async def stop(self) -> None:
         self._on = False
-        self._take(self._receiving.flush())
+        try:
+            self._take(self._receiving.flush())
+        except Exception as error:
+            self.error = self.error or error
 
     def _take(self, placed: list[Any]) -> None:
         for one in placed:
@@ -180,14 +232,17 @@ class _ReceiverInput:
 class _TrackInput:
     """Frames of one track on their way into a `Recorder`."""
 
+    settled_before: Final = float("inf")  # frames are placed as they come
+
     def __init__(self, recorder: Recorder, channel: int, track: MediaStreamTrack):
         self._recorder = recorder
         self._channel = channel
         self._track = track
         self._task: asyncio.Task[None] | None = None
-        self._first: int | None = None
+        self._offset: int | None = None
         self._end = 0
         self.gaps: list[tuple[int, int]] = []
+        self.error: Exception | None = None
 
     def start(self) -> None:
         self._task = asyncio.ensure_future(self._pump())
@@ -198,30 +253,30 @@ class _TrackInput:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _pump(self) -> None:
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-        while True:
-            try:
-                frame = await self._track.recv()
-            except MediaStreamError:
-                return
-            if not isinstance(frame, av.AudioFrame):
-                raise ConfigurationError("A Recorder takes frames; give it a track that decodes.")
-            position = self._position(frame)
-            for out in resampler.resample(frame):
-                samples = np.asarray(out.to_ndarray()[0], np.int16)
-                self._recorder._place(self._channel, position, samples)
-                position += len(samples)
-            self._end = position
+    def settle(self, now: float) -> None:
+        """Hold nothing back: there is nothing to do."""
 
-    def _position(self, frame: av.AudioFrame) -> int:
-        """Return where a frame goes: its PTS, on from the arrival of the first one."""
-        pts = round(float((frame.pts or 0) * (frame.time_base or 0)) * SAMPLE_RATE)
-        if self._first is None:
+    async def _pump(self) -> None:
+        try:
+            async for pts, samples in placed_by_pts(self._track):
+                self._recorder._place(self._channel, self._position(pts), samples)
+                self._end += len(samples)
+                self._recorder._advance(time.monotonic())
+        except Exception as error:  # told now, and raised by stop()
+            self.error = error
+            _log(self._recorder, error)
+
+    def _position(self, pts: int) -> int:
+        """Return where samples go: their PTS, on from the arrival of the first one."""
+        if self._offset is None:
             arrival = round((time.monotonic() - self._recorder._origin) * SAMPLE_RATE)
-            self._first = self._end = arrival - pts
-            self._end = arrival
-        position = self._first + pts
+            self._offset, self._end = arrival - pts, arrival
+        position = self._offset + pts
         if position > self._end:
             self.gaps.append((self._end, position))
+        self._end = position
         return position
+
+
+def _log(recorder: Recorder, error: Exception) -> None:
+    logger.error("%s: an input of the Recorder stopped: %s", recorder.path.name, error)

@@ -72,7 +72,6 @@ class Recording:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="rtnb-run")
         self.departures = 0
         self.failure: str | None = None
-        self.last_arrival: float | None = None
 
     # --- what we sent -----------------------------------------------------------------------------
 
@@ -92,24 +91,34 @@ class Recording:
         base = self._sent_clock.position(self._started)
         while self._unplaced:
             pts, pcm, row = self._unplaced.popleft()
-            self._timeline.place(SENT, base + pts, pcm)
+            self._lay(SENT, base + pts, pcm)
             self._rows.append((*row, base + pts))
 
     # --- what we heard ----------------------------------------------------------------------------
 
     def arrived(self, packet: RtpArrival) -> None:
         """Take a packet from the network."""
-        self.last_arrival = packet.time
         self._take(self._receiving.push(packet))
 
     def frame(self, samples: S16, position: int) -> None:
         """Take decoded samples, where packets cannot be seen (the fallback path)."""
-        self._timeline.place(HEARD, position, samples)
+        self._lay(HEARD, position, samples)
+
+    def _lay(self, channel: int, position: int, samples: S16) -> None:
+        late = self._timeline.place(channel, position, samples)
+        if len(late):  # it goes into what is on disk already
+            self._submit(self._patch, channel, max(position, 0), late[max(-position, 0) :])
+
+    def _patch(self, channel: int, position: int, samples: S16) -> None:
+        self._writer.patch(position, channel, samples)
+        if channel == HEARD:
+            start, end = position / SAMPLE_RATE, (position + len(samples)) / SAMPLE_RATE
+            self._on_written(start, end, (), levels(samples))
 
     def _take(self, placed: list[Placed]) -> None:
         for one in placed:
             if one.samples is not None:
-                self._timeline.place(HEARD, one.position, one.samples)
+                self._lay(HEARD, one.position, one.samples)
             self._rows.append(one.row)
 
     # --- to disk ----------------------------------------------------------------------------------
@@ -166,11 +175,14 @@ class Recording:
         self._writer.packets(rows)
         if not len(block):
             return
-        self._writer.audio(block)
         end = start + len(block)
-        self._on_written(
-            start / SAMPLE_RATE, end / SAMPLE_RATE, levels(block[:, SENT]), levels(block[:, HEARD])
-        )
+        try:
+            self._writer.audio(block)
+        finally:  # the call goes on, and its limits with it, on a full disk too
+            self._on_written(
+                *(start / SAMPLE_RATE, end / SAMPLE_RATE),
+                *(levels(block[:, SENT]), levels(block[:, HEARD])),
+            )
 
     def figures(self) -> dict[str, Any]:
         """Return the network's counters so far."""
@@ -184,4 +196,5 @@ class Recording:
             "packets_reordered": order.reordered,
             "packets_damaged": self._receiving.damaged,
             "late_samples": self._timeline.late_samples,
+            "segments": self._receiving.segments,
         }

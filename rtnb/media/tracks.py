@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from rtnb._audiofile import to_s16
-from rtnb.audio import Clip, resample
+from rtnb.audio import Clip, to_pcm
 from rtnb.media import opus
 from rtnb.media.opus import FRAME, SAMPLE_RATE, TIME_BASE
 
@@ -34,7 +33,6 @@ __all__ = [
     "Playing",
     "PromptTrack",
     "SilentTrack",
-    "clip_to_pcm",
 ]
 
 PTIME: Final = FRAME / SAMPLE_RATE  # seconds in one packet
@@ -98,11 +96,6 @@ class Pacer:
         self.pacing.late_packets += lag > LATE
         self.pacing.worst_lag = max(self.pacing.worst_lag, lag)
         return pts
-
-
-def clip_to_pcm(clip: Clip) -> bytes:
-    """Return a clip as s16 mono 48,000 Hz bytes, resampled whole and flushed."""
-    return to_s16(resample(clip.samples, clip.sample_rate, SAMPLE_RATE)).tobytes()
 
 
 class PacedTrack(MediaStreamTrack):
@@ -233,7 +226,7 @@ class FileTrack(PacedTrack):
         encoded: bool = False,
     ):
         super().__init__(encoded=encoded)
-        self._pcm = clip_to_pcm(Clip.read(path))
+        self._pcm = to_pcm(Clip.read(path))
         self._repeat = loop
         # in frames; rounded first, as 0.2 / 0.02 may be a little more than 10
         whole = math.isfinite(trailing_silence)
@@ -321,7 +314,7 @@ class PromptTrack(PacedTrack):
         Playing
             Its progress.
         """
-        pcm = clip if isinstance(clip, bytes) else clip_to_pcm(clip)
+        pcm = clip if isinstance(clip, bytes) else to_pcm(clip)
         playing = Playing(pcm, self.encoded)
         self._playing.append(playing)
         return playing

@@ -117,16 +117,22 @@ class Conversation:
             self._refuse(problem, event.get("event_id"))
         return self._out.take()
 
-    def unreadable(self) -> list[Command]:
-        """Take note of a frame that is not a JSON object with a type."""
+    def unreadable(self, event_id: object = None) -> list[Command]:
+        """Take note of a frame that is not a JSON object with a type; it may have an id."""
         problem = Problem("The message is not a JSON object with a type.", None, "invalid_event")
-        self._refuse(problem, None)
+        self._refuse(problem, event_id)
         return self._out.take()
 
     def failed(self, event_id: object) -> list[Command]:
-        """Say that an event was understood but could not be handled: a mistake of the peer."""
-        problem = Problem("The peer failed on this event; its log says why.", None, "server_error")
-        self._refuse(problem, event_id)
+        """Say that something could not be handled: a mistake of the peer."""
+        problem = Problem("The peer failed; its log says why.", None, "server_error")
+        self._refuse(problem, event_id, "server_error")
+        return self._out.take()
+
+    def too_large(self, type: str, event_id: object) -> list[Command]:
+        """Say that an event cannot be sent: the client takes no message of its size."""
+        message = f"The event {type} is larger than the largest message that the client takes."
+        self._refuse(Problem(message, None, "event_too_large"), event_id)
         return self._out.take()
 
     def sound_started(self, response_id: str) -> list[Command]:
@@ -295,17 +301,20 @@ class Conversation:
 
     def _truncate(self, item: Item, end_ms: int) -> None:
         item.spoken_ms = end_ms
-        for part in item.json["content"]:
-            part.pop("transcript", None)  # nobody knows where in the words the sound was cut
+        # nobody knows where in the words the sound was cut; a new list, as events share the old one
+        parts = item.json["content"]
+        item.json["content"] = [{k: v for k, v in p.items() if k != "transcript"} for p in parts]
         self._out.event(
             "conversation.item.truncated", item_id=item.id, content_index=0, audio_end_ms=end_ms
         )
 
     # --- client events ----------------------------------------------------------------------------
 
-    def _refuse(self, problem: Problem, event_id: object) -> None:
+    def _refuse(
+        self, problem: Problem, event_id: object, kind: str = "invalid_request_error"
+    ) -> None:
         error = {
-            "type": "invalid_request_error",
+            "type": kind,
             "code": problem.code,
             "message": problem.message,
             "param": problem.param,
@@ -314,11 +323,12 @@ class Conversation:
         self._out.event("error", error=error)
 
     def _session_update(self, event: Json) -> None:
-        before = self._turn_detection
-        self.session = changed(self.session, event.get("session"), spoken=self._spoken)
-        if self._turn_detection != before:
-            self._input.configure(self._turn_detection)
+        session = changed(self.session, event.get("session"), spoken=self._spoken)
+        turn_detection = session["audio"]["input"]["turn_detection"]
+        if turn_detection != self._turn_detection:
+            self._input.configure(turn_detection)
             self._speech_item = None
+        self.session = session
         self._out.event("session.updated", session=self.session)
 
     def _item_create(self, event: Json) -> None:

@@ -20,12 +20,18 @@ from rtnb._audiofile import to_s16
 from rtnb.audio import Clip, resample
 from rtnb.peer import library
 
-__all__ = ["MARGIN", "SURE", "Match", "prepare", "recognise", "scores"]
+__all__ = ["Match", "prepare", "recognise", "scores"]
 
-SURE: Final = 0.80  # the least correlation that counts as the same recording
-MARGIN: Final = 0.15  # by how much it must lead the next prompt
+_SURE: Final = 0.80  # the least correlation that counts as the same recording
+_MARGIN: Final = 0.15  # by how much it must lead the next prompt
 _ELSEWHERE: Final = 0.10  # the most energy outside the prompt, as a part of all energy
-_LONGEST: Final = 12.0  # seconds; no prompt is nearly as long
+_LONGEST: Final = 12.0  # seconds; longer audio is not looked at
+_SILENT: Final = 10 ** (-40 / 20)  # of the loudest 10 ms; what is around the rest is left out
+_AROUND: Final = 10  # frames of it that are kept
+_BEYOND: Final = 40  # frames by which what is left may be longer than the longest prompt
+_FAINT: Final = 10 ** (-40 / 10)  # of the prompt's loudest frame
+_RISE: Final = 10 ** (10 / 10)  # over the usual level outside the prompt: more than a steady noise
+_FEW: Final = 8  # frames that do not make a word
 
 _RATE: Final = 48_000
 _WINDOW: Final = 2048
@@ -52,11 +58,14 @@ class Match:
         Correlation, 1 for the same recording.
     elsewhere : float
         The part of the audio's energy that lies outside the prompt.
+    more : bool
+        Whether something outside the prompt could be speech, however quiet.
     """
 
     name: str
     score: float
     elsewhere: float
+    more: bool
 
 
 def recognise(samples: S16) -> str | None:
@@ -69,9 +78,22 @@ def recognise(samples: S16) -> str | None:
     """
     if not _WINDOW <= len(samples) <= _LONGEST * _RATE:
         return None
-    best, second = scores(samples)[:2]
-    sure = best.score >= SURE and best.score - second.score >= MARGIN
-    return best.name if sure and best.elsewhere <= _ELSEWHERE else None
+    found = _trimmed(samples)
+    longest = max(len(reference) for reference in _references().values())
+    if len(found) > (longest + _BEYOND) * _HOP:
+        return None  # no prompt alone; and the caller has no time for it
+    best, second = scores(found)[:2]
+    sure = best.score >= _SURE and best.score - second.score >= _MARGIN
+    return best.name if sure and best.elsewhere <= _ELSEWHERE and not best.more else None
+
+
+def _trimmed(samples: S16) -> S16:
+    blocks = samples[: len(samples) // _HOP * _HOP].reshape(-1, _HOP).astype(np.float32)
+    level = np.sqrt(np.einsum("ij,ij->i", blocks, blocks))
+    loud = np.flatnonzero(level > level.max(initial=0.0) * _SILENT)
+    if not len(loud):
+        return samples
+    return samples[max(int(loud[0]) - _AROUND, 0) * _HOP : (int(loud[-1]) + 1 + _AROUND) * _HOP]
 
 
 def prepare() -> None:
@@ -82,13 +104,22 @@ def prepare() -> None:
 def scores(samples: S16) -> list[Match]:
     """Return how well each prompt fits, the best first."""
     energy = _energies(samples)
+    if not len(energy):
+        return [Match(name, 0.0, 1.0, False) for name in _references()]
     features = np.pad(_features(energy), ((_PAD, _PAD), (0, 0)))
     total = np.pad(energy.sum(axis=1), _PAD)
     size = 1 << (len(features) + max(len(f) for f in _references().values())).bit_length()
     spectrum = np.fft.rfft(features, size, axis=0)
+    conjugates = _conjugates(size)
     sums = [np.cumsum(np.pad(x, ((1, 0), (0, 0))), axis=0) for x in (features, features**2)]
     found = [
-        _fit(name, reference, features, spectrum, size, sums, total)
+        _fit(
+            name,
+            reference,
+            np.fft.irfft((spectrum * conjugates[name]).sum(axis=1), size),
+            sums,
+            total,
+        )
         for name, reference in _references().items()
     ]
     return sorted(found, key=lambda match: -match.score)
@@ -97,24 +128,32 @@ def scores(samples: S16) -> list[Match]:
 def _fit(
     name: str,
     reference: Floats,
-    features: Floats,
-    spectrum: npt.NDArray[np.complex128],
-    size: int,
+    product: Floats,
     sums: list[Floats],
     total: Floats,
 ) -> Match:
     length = len(reference)
-    lags = len(features) - length + 1
+    lags = len(total) - length + 1
     if lags < 1:
-        return Match(name, 0.0, 1.0)
-    product = spectrum * np.conj(np.fft.rfft(reference, size, axis=0))
-    dot = np.fft.irfft(product.sum(axis=1), size)[:lags]
+        return Match(name, 0.0, 1.0, False)
+    dot = product[:lags]
     first, square = (s[length:][:lags] - s[:lags] for s in sums)
     norm = np.sqrt(np.maximum((square - first**2 / length).sum(axis=1), 1e-9))
     correlation = dot / (norm * np.sqrt((reference**2).sum()))
     lag = int(np.argmax(correlation))
-    inside = total[max(lag - _SLACK, 0) : lag + length + _SLACK].sum()
-    return Match(name, float(correlation[lag]), float(1 - inside / max(total.sum(), 1e-12)))
+    begin, end = max(lag - _SLACK, 0), lag + length + _SLACK
+    inside = total[begin:end]
+    outside = np.concatenate([total[_PAD:begin], total[end : len(total) - _PAD]])
+    elsewhere = 1 - inside.sum() / max(total.sum(), 1e-12)
+    return Match(name, float(correlation[lag]), float(elsewhere), _speech_like(outside, inside))
+
+
+def _speech_like(outside: Floats, inside: Floats) -> bool:
+    """Whether enough frames are neither faint beside the prompt nor part of a steady noise."""
+    if len(outside) < _FEW:
+        return False
+    bound = max(float(inside.max()) * _FAINT, float(np.percentile(outside, 20)) * _RISE)
+    return int((outside > bound).sum()) >= _FEW
 
 
 @functools.cache
@@ -129,11 +168,19 @@ def _references() -> dict[str, Floats]:
     return found
 
 
+@functools.lru_cache(maxsize=4)
+def _conjugates(size: int) -> dict[str, npt.NDArray[np.complex128]]:
+    """Return the conjugate spectrum of each prompt's features."""
+    return {n: np.conj(np.fft.rfft(r, size, axis=0)) for n, r in _references().items()}
+
+
 def _energies(samples: S16) -> Floats:
     """Return the energy of each band in each frame, shape (frames, bands)."""
-    scaled = np.pad(samples.astype(np.float64) / 32768.0, (0, _WINDOW))
+    scaled = np.pad(samples.astype(np.float32) / np.float32(32768.0), (0, _WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(scaled, _WINDOW)[::_HOP]
-    power = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW), axis=1)) ** 2
+    spectra = np.fft.rfft(frames * np.hanning(_WINDOW).astype(np.float32), axis=1)
+    spectra = spectra[:, : int(_edges()[-1]) + 1]
+    power = spectra.real**2 + spectra.imag**2
     return np.asarray(np.add.reduceat(power, _edges(), axis=1)[:, :_BANDS], np.float64)
 
 

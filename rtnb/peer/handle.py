@@ -127,8 +127,7 @@ class Peer:
         """Return what the process has logged, secrets masked; "" when it is closed."""
         if self._stderr.closed:
             return ""
-        self._stderr.seek(0)
-        return mask(self._stderr.read().decode("utf-8", "replace"))
+        return mask(_process.contents(self._stderr).decode("utf-8", "replace"))
 
     def wait(self) -> int:
         """Wait until its process ends by itself, and return the exit code."""

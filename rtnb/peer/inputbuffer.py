@@ -1,7 +1,8 @@
 """The input audio buffer and the turn detection on it; it must not know events or responses.
 
 Positions are samples at 48,000 Hz from the first one heard. With turn detection off the buffer
-keeps all that came since the last commit; with it on, only what a turn may still need.
+keeps all that came since the last commit; with it on, only what a turn may still need. In both modes
+it keeps the last ten minutes at most.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from rtnb.peer.vad import Onset, SpeechDetector
 
-__all__ = ["EAGERNESS", "InputBuffer", "SpeechStarted", "SpeechStopped"]
+__all__ = ["InputBuffer", "SpeechStarted", "SpeechStopped"]
 
 S16 = npt.NDArray[np.int16]
 
@@ -24,7 +25,7 @@ _KEPT_WHILE_SILENT: Final = 1_000 * _PER_MS  # before an onset, beyond the prefi
 _KEPT_AT_MOST: Final = 10 * 60 * 1_000 * _PER_MS
 
 # semantic_vad is approximated: a longer silence for a more patient listener (seconds)
-EAGERNESS: Final = {"low": 1.2, "medium": 0.7, "auto": 0.7, "high": 0.4}
+_EAGERNESS: Final = {"low": 1.2, "medium": 0.7, "auto": 0.7, "high": 0.4}
 _SEMANTIC_PREFIX_MS: Final = 300
 
 
@@ -70,7 +71,7 @@ class InputBuffer:
         if turn_detection is None:
             return
         semantic = turn_detection["type"] == "semantic_vad"
-        silence = EAGERNESS[turn_detection.get("eagerness", "auto")]
+        silence = _EAGERNESS[turn_detection.get("eagerness", "auto")]
         if not semantic:
             silence = turn_detection["silence_duration_ms"] / 1000
         prefix_ms = _SEMANTIC_PREFIX_MS if semantic else turn_detection["prefix_padding_ms"]
@@ -82,8 +83,8 @@ class InputBuffer:
         """Take the next samples and return what was decided with them."""
         self._chunks.append((self._end, samples))
         self._end += len(samples)
+        self._forget_before(self._end - _KEPT_AT_MOST)
         if self._detector is None:
-            self._forget_before(self._end - _KEPT_AT_MOST)
             return []
         found: list[SpeechStarted | SpeechStopped] = []
         for decision in self._detector.push(samples):

@@ -18,6 +18,7 @@ from rtnb.peer.outputs import new_id
 from rtnb.peer.settings import Problem
 from rtnb.peer.usage import Tokens, spoken_tokens, text_tokens, user_audio_tokens
 from rtnb.peer.voices import Asked, Heard
+from rtnb.peer.wire import parsed
 
 __all__ = ["Item", "Items", "asked", "item_from_client"]
 
@@ -150,10 +151,6 @@ class Items:
             )
         return found
 
-    def tokens(self) -> Tokens:
-        """Count the whole conversation."""
-        return sum((item.tokens() for item in self._items), Tokens())
-
 
 def asked(items: Sequence[Item], settings: Json) -> Asked | None:
     """Return what a voice may go by, or None when the user has said nothing."""
@@ -161,13 +158,25 @@ def asked(items: Sequence[Item], settings: Json) -> Asked | None:
     if last is None:
         return None
     later = items[list(items).index(last) + 1 :]
+    outputs = [i.json for i in later if i.json["type"] == "function_call_output"]
+    names = {i.json.get("call_id"): i.json["name"] for i in items if "name" in i.json}
     return Asked(
         heard=last.heard,
         text=" ".join(p["text"] for p in last.json["content"] if p["type"] == "input_text"),
         tools=tuple(t for t in settings["tools"] if t["type"] == "function"),
         tool_choice=settings["tool_choice"],
-        tool_answered=any(i.json["type"] == "function_call_output" for i in later),
+        tool_answered=bool(outputs),
+        answered=tuple(
+            names[o["call_id"]]
+            for o in outputs
+            if o["call_id"] in names and not _is_error(o["output"])
+        ),
     )
+
+
+def _is_error(output: str) -> bool:
+    result = parsed(output)
+    return result is not None and bool(result.get("error"))
 
 
 def item_from_client(given: object, recognise: Recogniser) -> Item:

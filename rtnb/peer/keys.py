@@ -14,8 +14,8 @@ __all__ = ["Grant", "KeyRefused", "Keys"]
 
 _REMEMBERED: Final = 1_000  # ephemeral keys, expired ones included
 
-# A standard key with one of these endings is accepted and then out of luck, so that a client can
-# see what it makes of it.
+# A standard key with one of these endings is out of luck, so that a client can see what it makes of
+# it; where one key is required, that key with the ending is.
 _OUT_OF_LUCK: Final = {
     "-no-credit": (
         "insufficient_quota",
@@ -110,18 +110,25 @@ class Keys:
         return Grant(session)
 
     def _standard(self, key: str) -> Grant:
-        for ending, (code, message) in _OUT_OF_LUCK.items():
-            if key.endswith(ending):
-                raise KeyRefused(message, code, 429)
-        if self._required is not None and not hmac.compare_digest(
-            key.encode(), self._required.encode()
+        ending = next((e for e in _OUT_OF_LUCK if key.endswith(e)), "")
+        if self._required is not None and not (
+            _same(key, self._required) or _same(key, self._required + ending)
         ):
             raise KeyRefused(f"Incorrect API key provided: {_masked(key)}.", "invalid_api_key")
+        if ending:
+            code, message = _OUT_OF_LUCK[ending]
+            raise KeyRefused(message, code, 429)
         return Grant()
+
+
+def _same(key: str, other: str) -> bool:
+    # aiohttp decodes headers with surrogateescape: any byte may come
+    one, two = (k.encode("utf-8", "surrogateescape") for k in (key, other))
+    return hmac.compare_digest(one, two)
 
 
 def _masked(key: str) -> str:
     """Show as much of a key as OpenAI does: its kind and its last characters, if it is long."""
-    if len(key) < 20:
+    if len(key) < 20 or not key.isascii():
         return "***"
     return f"{key[:3]}***{key[-4:]}"

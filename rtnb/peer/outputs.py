@@ -23,6 +23,8 @@ class Say:
     response_id: str
     pcm: bytes = field(repr=False)
     "s16 mono 48,000 Hz"
+    echo: bool = False
+    "It holds audio of the user's, which is not kept."
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Response:
         part = {"type": "audio", "transcript": ""} if self._spoken else {"type": "text", "text": ""}
         self._part_event("response.content_part.added", part=part)
         if self._spoken:
-            self._out.command(Say(self.id, self.reply.pcm))
+            self._out.command(Say(self.id, self.reply.pcm, self.reply.echo))
 
     def _message_delta(self, delta: str) -> None:
         self._text += delta

@@ -118,8 +118,10 @@ def _end_of_process(until_stdin_closes: bool) -> asyncio.Event:
 
         def watch() -> None:
             # by descriptor: a thread inside sys.stdin's lock would upset the interpreter's end
-            while os.read(sys.stdin.fileno(), 4096):
-                pass
+            # no stdin, or one that cannot be read, is one that has ended
+            with contextlib.suppress(OSError, ValueError):
+                while sys.stdin is not None and os.read(sys.stdin.fileno(), 4096):
+                    pass
             with contextlib.suppress(RuntimeError):  # the loop has ended already
                 loop.call_soon_threadsafe(ended.set)
 

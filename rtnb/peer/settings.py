@@ -14,7 +14,7 @@ from typing import Any, Final
 from rtnb.dialects import Json, merged
 
 __all__ = [
-    "DEFAULT_MODEL",
+    "BETA_TEMPERATURE",
     "Problem",
     "changed",
     "default_session",
@@ -22,7 +22,8 @@ __all__ = [
     "response_settings",
 ]
 
-DEFAULT_MODEL: Final = "gpt-realtime-2.1"
+_DEFAULT_MODEL: Final = "gpt-realtime-2.1"
+BETA_TEMPERATURE: Final = 0.8  # a session that has one is of the old dialect
 _MODELS: Final = ("gpt-realtime", "gpt-4o-realtime", "gpt-4o-mini-realtime")
 _PCM: Final = {"type": "audio/pcm", "rate": 24000}
 _SERVER_VAD: Final[Json] = {
@@ -77,7 +78,7 @@ def default_session(session_id: str) -> Json:
         "type": "realtime",
         "object": "realtime.session",
         "id": session_id,
-        "model": DEFAULT_MODEL,
+        "model": _DEFAULT_MODEL,
         "output_modalities": ["audio"],
         "instructions": "This peer does not follow instructions; it answers by rote.",
         "tools": [],
@@ -125,7 +126,8 @@ def changed(session: Json, change: object, *, spoken: bool = False, started: boo
         code = "missing_required_parameter"
         raise Problem("Missing required parameter: 'session.type'.", "session.type", code)
     change = {k: v for k, v in change.items() if k not in _READ_ONLY}
-    _check(change, _SESSION, "session")
+    change = _with_kind_of_turn_detection(session, change)
+    _check(change, _fields(session), "session")
     _check_fixed(session, change, spoken=spoken, started=started)
     change = _with_whole_turn_detection(session, change)
     out = merged(session, change)
@@ -144,8 +146,10 @@ def response_settings(session: Json, change: object) -> Json:
     change = {} if change is None else change
     if not isinstance(change, dict):
         raise Problem("Invalid type for 'response'.", "response", "invalid_type")
-    _check(change, {**_SESSION, **_RESPONSE}, "response")
-    out = merged(session, {k: v for k, v in change.items() if k not in _RESPONSE_ONLY})
+    _check(change, {**_fields(session), **_RESPONSE}, "response")
+    inner = {k: v for k, v in change.items() if k not in _RESPONSE_ONLY}
+    out = merged(session, inner)
+    _replace_whole(out, inner)
     return out | {k: change.get(k) for k in _RESPONSE_ONLY}
 
 
@@ -168,10 +172,23 @@ def _voice(session: Json) -> object:
     return session["audio"]["output"]["voice"]
 
 
+def _with_kind_of_turn_detection(session: Json, change: Json) -> Json:
+    """Name the current kind where a change of the turn detection does not say which it is."""
+    found: Any = change
+    for key in ("audio", "input", "turn_detection"):
+        found = found.get(key) if isinstance(found, dict) else None
+    current = session["audio"]["input"]["turn_detection"]
+    if not isinstance(found, dict) or "type" in found or current is None:
+        return change
+    out = deepcopy(change)
+    out["audio"]["input"]["turn_detection"]["type"] = current["type"]
+    return out
+
+
 def _with_whole_turn_detection(session: Json, change: Json) -> Json:
     """Fill a turn detection of a new kind with the defaults of that kind."""
     wanted = ((change.get("audio") or {}).get("input") or {}).get("turn_detection")
-    if not wanted:
+    if wanted is None:
         return change
     current = session["audio"]["input"]["turn_detection"] or {}
     kind = wanted.get("type", current.get("type", "server_vad"))
@@ -193,6 +210,11 @@ def _replace_whole(out: Json, change: Json) -> None:
 
 
 # --- what is permitted ---------------------------------------------------------------------------
+
+
+def _fields(session: Json) -> dict[str, Check | None]:
+    return {**_SESSION, **(_BETA if "temperature" in session else {})}
+
 
 Check = Callable[[Any, str], None]
 
@@ -227,16 +249,21 @@ def _one_of(*permitted: object) -> Check:
     return check
 
 
-def _number(low: float, high: float, *others: object) -> Check:
+def _number(low: float, high: float) -> Check:
     def check(value: Any, path: str) -> None:
-        if any(value is o or value == o for o in others):
-            return
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         if not numeric or not low <= value <= high:
             message = f"Invalid '{path}': expected a number from {low:g} to {high:g}."
             raise Problem(message, path)
 
     return check
+
+
+def _tokens(value: Any, path: str) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value != "inf" and not (whole and 1 <= value <= _MOST_TOKENS):
+        message = f"Invalid '{path}': expected a whole number from 1 to {_MOST_TOKENS} or 'inf'."
+        raise Problem(message, path)
 
 
 def _is_a(kind: type) -> Check:
@@ -254,14 +281,35 @@ def _tools(value: Any, path: str) -> None:
         at = f"{path}[{index}]"
         _is_a(dict)(tool, at)
         _one_of("function", "mcp")(tool.get("type"), f"{at}.type")
-        if tool["type"] == "function" and not (isinstance(tool.get("name"), str) and tool["name"]):
-            code = "missing_required_parameter"
-            raise Problem(f"Missing required parameter: '{at}.name'.", f"{at}.name", code)
+        _has(tool, "name" if tool["type"] == "function" else "server_label", at)
+        if tool["type"] == "function" and tool.get("parameters") is not None:
+            _parameters(tool["parameters"], f"{at}.parameters")
+
+
+def _has(value: Json, key: str, path: str) -> None:
+    if not isinstance(value.get(key), str) or not value[key]:
+        code = "missing_required_parameter"
+        raise Problem(f"Missing required parameter: '{path}.{key}'.", f"{path}.{key}", code)
+
+
+def _parameters(value: Any, path: str) -> None:
+    """Check as much of a JSON schema as this peer goes by."""
+    _is_a(dict)(value, path)
+    properties, required = value.get("properties", {}), value.get("required", [])
+    _is_a(dict)(properties, f"{path}.properties")
+    for name, schema in properties.items():
+        if not isinstance(schema, dict | bool):
+            at = f"{path}.properties.{name}"
+            raise Problem(f"Invalid type for '{at}': expected a schema.", at, "invalid_type")
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        at = f"{path}.required"
+        raise Problem(f"Invalid type for '{at}': expected strings.", at, "invalid_type")
 
 
 def _tool_choice(value: Any, path: str) -> None:
     if isinstance(value, dict):
         _one_of("function", "mcp")(value.get("type"), f"{path}.type")
+        _has(value, "name" if value["type"] == "function" else "server_label", path)
     else:
         _one_of("auto", "none", "required")(value, path)
 
@@ -280,6 +328,7 @@ def _turn_detection(value: Any, path: str) -> None:
     _check(value, _SEMANTIC_FIELDS if semantic else _SERVER_FIELDS, path)
 
 
+_MOST_TOKENS: Final = 4096
 _SWITCHES: Final[dict[str, Check | None]] = {
     "create_response": _is_a(bool),
     "interrupt_response": _is_a(bool),
@@ -306,7 +355,7 @@ _OUTPUT: Final[dict[str, Check | None]] = {
 }
 _INPUT: Final[dict[str, Check | None]] = {
     "format": _FORMAT,
-    "transcription": _object(dict.fromkeys(_TRANSCRIPTION_KEYS)),
+    "transcription": _object({**dict.fromkeys(_TRANSCRIPTION_KEYS), "model": _is_a(str)}),
     "noise_reduction": _object({"type": _one_of("near_field", "far_field"), "strength": None}),
     "turn_detection": _turn_detection,
 }
@@ -323,7 +372,7 @@ _SESSION: Final[dict[str, Check | None]] = {
     "tool_choice": _tool_choice,
     "parallel_tool_calls": _is_a(bool),
     "reasoning": None,
-    "max_output_tokens": _number(1, 32_000, "inf"),
+    "max_output_tokens": _tokens,
     "truncation": None,
     "tracing": None,
     "prompt": None,
@@ -339,6 +388,7 @@ def _metadata(value: Any, path: str) -> None:
         raise Problem(f"Invalid '{path}': expected at most 16 pairs of strings.", path)
 
 
+_BETA: Final[dict[str, Check | None]] = {"temperature": _number(0.6, 1.2)}
 _RESPONSE: Final[dict[str, Check | None]] = {
     "conversation": _one_of("auto", "none", None),
     "input": None,

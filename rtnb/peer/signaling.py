@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
@@ -14,13 +14,15 @@ from rtnb.peer.call import Call, InvalidOffer
 from rtnb.peer.httperrors import ApiError, middleware
 from rtnb.peer.keys import Grant, Keys
 from rtnb.peer.outputs import new_id
-from rtnb.peer.settings import changed, default_session, known_model
+from rtnb.peer.settings import BETA_TEMPERATURE, changed, default_session, known_model
+from rtnb.peer.wire import parsed
 
 __all__ = ["Signaling"]
 
 _LARGEST_BODY: Final = 1024 * 1024
 _SHORTEST, _LONGEST, _USUAL = 10, 7200, 600  # seconds that an ephemeral key may live
 _BETA_LIFETIME: Final = 60
+_CLOSE_WITHIN: Final = 3.0  # seconds for all calls together
 _NOT_AN_OFFER: Final = "Invalid SDP offer. Please try again with a WHIP-compliant offer."
 
 NewCall = Callable[[str, Json, Dialect, Callable[[Call], None]], Call]
@@ -54,8 +56,9 @@ class Signaling:
         return app
 
     async def _close(self, _app: web.Application) -> None:
-        for call in list(self.calls.values()):
-            await call.close("the peer ends")
+        closing = [asyncio.create_task(c.close("the peer ends")) for c in self.calls.values()]
+        if closing:
+            await asyncio.wait(closing, timeout=_CLOSE_WITHIN)
 
     def _grant(self, request: web.Request) -> Grant:
         return self._keys.check(request.headers.get("Authorization"))
@@ -76,9 +79,16 @@ class Signaling:
         self._standard(request)
         body = await _json_body(request)
         session = _beta_session(body)
-        value, expires_at = self._keys.mint(session, _BETA_LIFETIME)
-        secret = {"value": value, "expires_at": expires_at}
-        return web.json_response({**BETA.session_to_wire(session), "client_secret": secret})
+        secret = body.get("client_secret")
+        if not isinstance(secret, dict | None):
+            raise ApiError(
+                400, "Invalid type for 'client_secret'.", "invalid_type", "client_secret"
+            )
+        path = "client_secret.expires_after"
+        lifetime = _lifetime((secret or {}).get("expires_after"), _BETA_LIFETIME, path)
+        value, expires_at = self._keys.mint(session, lifetime)
+        shown = {"value": value, "expires_at": expires_at}
+        return web.json_response({**BETA.session_to_wire(session), "client_secret": shown})
 
     def _standard(self, request: web.Request) -> None:
         if not self._grant(request).standard:
@@ -88,6 +98,7 @@ class Signaling:
 
     async def _call(self, request: web.Request) -> web.Response:
         session = self._session(self._grant(request))
+        session.pop("temperature", None)  # of a key that was minted on the old route
         if request.content_type == "multipart/form-data":
             offer, change = await _multipart(request)
             if change is not None:
@@ -101,6 +112,7 @@ class Signaling:
         asked = {key: request.query[key] for key in ("model", "voice") if key in request.query}
         change = BETA.session_from_wire(asked)
         session = changed(session, change, started=False)
+        session.setdefault("temperature", BETA_TEMPERATURE)
         return await self._answered(await _text(request), session, BETA)
 
     def _session(self, grant: Grant) -> Json:
@@ -119,6 +131,9 @@ class Signaling:
         except InvalidOffer:
             await call.close("its offer was refused")
             raise ApiError(400, _NOT_AN_OFFER, code="invalid_offer") from None
+        except BaseException:
+            await call.close("answering its offer failed")
+            raise
         response = web.Response(status=201, body=answer.encode(), content_type="application/sdp")
         if dialect is GA:
             response.headers["Location"] = f"/v1/realtime/calls/{call.id}"
@@ -136,16 +151,16 @@ class Signaling:
         return web.Response(status=200)
 
 
-def _lifetime(given: object) -> float:
+def _lifetime(given: object, usual: float = _USUAL, path: str = "expires_after") -> float:
     if given is None:
-        return _USUAL
+        return usual
     if not isinstance(given, dict) or given.get("anchor", "created_at") != "created_at":
-        param = "expires_after.anchor"
+        param = f"{path}.anchor"
         raise ApiError(400, f"Invalid '{param}': expected 'created_at'.", "invalid_value", param)
-    seconds = given.get("seconds", _USUAL)
+    seconds = given.get("seconds", usual)
     whole = isinstance(seconds, int) and not isinstance(seconds, bool)
     if not whole or not _SHORTEST <= seconds <= _LONGEST:
-        param = "expires_after.seconds"
+        param = f"{path}.seconds"
         message = f"Invalid '{param}': expected a whole number from {_SHORTEST} to {_LONGEST}."
         raise ApiError(400, message, "invalid_value", param)
     return float(seconds)
@@ -155,11 +170,17 @@ def _beta_session(body: Json) -> Json:
     if "type" in body or "audio" in body:
         raise ApiError(400, "This is the old route; it takes a flat session.", "unknown_parameter")
     change = BETA.session_from_wire(body)
-    return changed(default_session(new_id("sess")), change, started=False)
+    if "temperature" in body:
+        change["temperature"] = body["temperature"]
+    session = default_session(new_id("sess")) | {"temperature": BETA_TEMPERATURE}
+    return changed(session, change, started=False)
 
 
 async def _text(request: web.Request) -> str:
-    return (await request.read()).decode("utf-8", "replace")
+    try:
+        return (await request.read()).decode("utf-8", "replace")
+    except web.RequestPayloadError:
+        raise ApiError(400, "The body cannot be decoded.", "invalid_body") from None
 
 
 async def _json_body(request: web.Request) -> dict[str, Any]:
@@ -168,13 +189,10 @@ async def _json_body(request: web.Request) -> dict[str, Any]:
 
 
 def _json(text: str, param: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict):
+    found = parsed(text)
+    if found is None:
         raise ApiError(400, f"The {param} is not a JSON object.", "invalid_json", param)
-    return parsed
+    return found
 
 
 async def _multipart(request: web.Request) -> tuple[str, Json | None]:
@@ -184,8 +202,13 @@ async def _multipart(request: web.Request) -> tuple[str, Json | None]:
         for name, value in (await request.post()).items():
             raw = value.file.read() if isinstance(value, web.FileField) else value
             fields[name] = raw if isinstance(raw, str) else bytes(raw).decode("utf-8", "replace")
-    except ValueError as error:
-        raise ApiError(400, f"The form cannot be read: {error}.", "invalid_form") from None
+    except web.HTTPException:
+        raise
+    except (
+        Exception
+    ) as error:  # aiohttp raises many kinds: boundary, encoding, charset, compression
+        message = f"The form cannot be read ({type(error).__name__})."
+        raise ApiError(400, message, "invalid_form") from None
     if "sdp" not in fields:
         message = "Missing required parameter: 'sdp'."
         raise ApiError(400, message, "missing_required_parameter", "sdp")

@@ -75,7 +75,8 @@ def arguments_for(tool: Tool, known: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in known.items() if name in properties}
     left = [v for name, v in known.items() if name not in properties and isinstance(v, str)]
     for name in parameters.get("required") or ():
-        schema = properties.get(name) or {}
+        found_schema = properties.get(name)
+        schema = found_schema if isinstance(found_schema, dict) else {}  # true: anything
         if name in found:
             continue
         if left and schema.get("type") == "string" and not schema.get("enum"):

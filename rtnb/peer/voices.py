@@ -1,9 +1,10 @@
 """What the peer says to what it was told; it must not know events, calls or time.
 
 The default voice never invents. It knows the bundled prompts, by their sound or by their words, and
-has a recorded answer to each. Of other audio it says for how long it heard it, and plays it back;
-of other text, that it has read it. A transcript is exactly what is spoken, except that audio played
-back is not transcribed. It claims to have used a tool only when the tool has answered.
+has a recorded answer to each. Of other audio it says for how many seconds it heard it, to the nearest
+whole one, and plays it back; what is shorter than half a second, or silent, it plays back without a
+word. Of other text it says that it has read it. A transcript is exactly what is spoken, except that
+audio played back is not transcribed. It claims to have used a tool only when the tool has answered.
 """
 
 from __future__ import annotations
@@ -17,16 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rtnb.peer import library
+from rtnb.peer.audible import audible, audible_seconds
 from rtnb.peer.toolcalls import arguments_for, chosen_tool
 
-__all__ = ["VOICES", "Asked", "Heard", "Reply", "Voice", "audible", "greeting"]
+__all__ = ["VOICES", "Asked", "Heard", "Reply", "Voice", "greeting"]
 
 S16 = npt.NDArray[np.int16]
 
 _RATE: Final = 48_000
-_BLOCK: Final = 480  # 10 ms
-_QUIET: Final = 32768 * 10 ** (-55 / 20)
-_MARGIN_BLOCKS: Final = 5
 _PAUSE: Final = bytes(2 * _RATE // 5)  # 200 ms between what it says and what it plays back
 _COUNTED: Final = 10  # seconds up to which there is a clip for each
 
@@ -69,6 +68,8 @@ class Asked:
         As in the session.
     tool_answered : bool
         A tool has answered since that message.
+    answered : tuple of str
+        The names of the tools that have, without an error.
     """
 
     heard: Heard | None = None
@@ -76,6 +77,7 @@ class Asked:
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] = "auto"
     tool_answered: bool = False
+    answered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,25 +92,18 @@ class Reply:
         The sound: s16 mono 48,000 Hz.
     tool, arguments : str
         Name and JSON arguments of the call; "" for none.
+    echo : bool
+        The sound holds audio of the user's.
     """
 
     text: str = ""
     pcm: bytes = field(default=b"", repr=False)
     tool: str = ""
     arguments: str = ""
+    echo: bool = False
 
 
 Voice = Callable[[Asked], Reply]
-
-
-def audible(samples: S16) -> S16:
-    """Return the samples without the silence around them; all of them if nothing is audible."""
-    blocks = samples[: len(samples) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).astype(np.float64)
-    loud = np.flatnonzero(np.sqrt(np.mean(blocks**2, axis=1)) > _QUIET)
-    if not len(loud):
-        return samples
-    first = max(int(loud[0]) - _MARGIN_BLOCKS, 0)
-    return samples[first * _BLOCK : (int(loud[-1]) + 1 + _MARGIN_BLOCKS) * _BLOCK]
 
 
 def default(asked: Asked) -> Reply:
@@ -120,7 +115,8 @@ def default(asked: Asked) -> Reply:
     said = library.saying_for(prompt) if prompt else None
     if asked.tool_answered:
         # the recorded answer speaks of its own tool; another tool's result gets the general one
-        return _say(said if said and said.tool_name else library.saying("generic_tool"))
+        own = said is not None and any(_fits(said.tool_name, name) for name in asked.answered)
+        return _say(said if said and own else library.saying("generic_tool"))
     tool = chosen_tool(asked.tools, asked.tool_choice, asked.text, said.tool_name if said else None)
     if tool is not None:
         known = said.tool_arguments if said else {}
@@ -143,7 +139,12 @@ def parrot(asked: Asked) -> Reply:
     """Play the user's audio back; text is handled by the default voice."""
     if asked.heard is None or asked.text or asked.tool_answered:
         return default(asked)
-    return Reply(text=asked.heard.text or "", pcm=audible(asked.heard.samples).tobytes())
+    pcm = audible(asked.heard.samples).tobytes()
+    return Reply(text=asked.heard.text or "", pcm=pcm, echo=True)
+
+
+def _fits(wanted: str | None, name: str) -> bool:
+    return wanted is not None and wanted in name.lower()
 
 
 def _say(said: library.Saying) -> Reply:
@@ -151,11 +152,12 @@ def _say(said: library.Saying) -> Reply:
 
 
 def _heard(heard: Heard) -> Reply:
-    sound = audible(heard.samples)
-    seconds = max(1, round((len(sound) - 2 * _MARGIN_BLOCKS * _BLOCK) / _RATE))
-    counted = f"generic_heard_{seconds if seconds <= _COUNTED else 'more'}"
-    said = library.saying(counted)
-    return Reply(text=said.text, pcm=said.pcm + _PAUSE + sound.tobytes())
+    sound = audible(heard.samples).tobytes()
+    seconds = int(audible_seconds(heard.samples) + 0.5)
+    if seconds == 0:
+        return Reply(pcm=sound, echo=True)
+    said = library.saying(f"generic_heard_{seconds if seconds <= _COUNTED else 'more'}")
+    return Reply(text=said.text, pcm=said.pcm + _PAUSE + sound, echo=True)
 
 
 VOICES: Final[Mapping[str, Voice]] = {"default": default, "parrot": parrot}

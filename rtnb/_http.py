@@ -1,0 +1,178 @@
+"""One POST within a deadline, and the checks of what goes into it; it knows no dialect.
+
+What `requests` raises becomes one of rtnb's errors here, with a sentence that holds no key.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+from rtnb._masking import Secret, mask
+from rtnb.errors import ConfigurationError, RtnbError, UnreachableError
+
+if TYPE_CHECKING:
+    import requests
+
+    from rtnb.signaling import Endpoint
+
+__all__ = ["checked_address", "checked_key", "post"]
+
+
+def checked_key(key: object, name: str) -> Secret:
+    """Return a key as a `Secret`, white space around it taken off.
+
+    Parameters
+    ----------
+    key
+        What was given.
+    name
+        The argument or variable it came in.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be a key; the sentence does not show it.
+    """
+    if not isinstance(key, str):
+        raise ConfigurationError(f"{name} is a str, not {type(key).__name__}.")
+    text = key.strip()
+    if not text:
+        raise ConfigurationError(f"{name} is empty; give a key, or leave it out.")
+    if " " in text or not (text.isascii() and text.isprintable()):
+        raise ConfigurationError(
+            f"{name} holds a space or a character that no key has; copy the key again."
+        )
+    return Secret(text)
+
+
+def checked_address(base_url: Any) -> SplitResult:
+    """Return the parts of a base URL.
+
+    Raises
+    ------
+    ConfigurationError
+        It is none.
+    """
+    try:
+        parts = urlsplit(base_url if isinstance(base_url, str) else "")
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # what has no end of an IPv6 address, or no number as port
+        usable = False
+    if not usable:
+        shown = repr(mask(str(base_url)))
+        if "@" in shown or "?" in shown:  # behind these stand passwords
+            shown = "What was given"
+        raise ConfigurationError(
+            f"{shown} is not a base URL; "
+            "give one like https://api.openai.com/v1 or http://127.0.0.1:8000/v1."
+        )
+    return parts
+
+
+def post(
+    url: str,
+    endpoint: Endpoint,
+    *,
+    timeout: tuple[float, float],
+    within: float | None = None,
+    **request: Any,
+) -> requests.Response:
+    """Post, follow no redirect, and return the answer whatever its status.
+
+    Parameters
+    ----------
+    url
+        Where to.
+    endpoint
+        Whose it is.
+    timeout
+        Seconds to connect, and between two parts of the answer.
+    within
+        Seconds for the whole; None for as long as parts come.
+    **request
+        As `requests.post` takes it.
+
+    Raises
+    ------
+    UnreachableError
+        No answer came, or not in time.
+    ConfigurationError
+        The request cannot be made.
+    """
+    if within is None:
+        return _send(url, endpoint, timeout, request)
+    if within <= 0:
+        raise UnreachableError(_too_slow(endpoint))
+    capped = min(timeout[0], within), min(timeout[1], within)
+    future: Future[requests.Response] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(_send(url, endpoint, capped, request))
+        except BaseException as error:
+            future.set_exception(error)
+
+    # a thread of its own: a server that answers byte by byte must not hold the caller
+    threading.Thread(target=run, name="rtnb-http", daemon=True).start()
+    try:
+        return future.result(min(within, threading.TIMEOUT_MAX))
+    except TimeoutError:
+        raise UnreachableError(_too_slow(endpoint)) from None
+
+
+def _send(
+    url: str, endpoint: Endpoint, timeout: tuple[float, float], request: dict[str, Any]
+) -> requests.Response:
+    import requests
+
+    with requests.Session() as http:
+        # proxies and .netrc could send the key elsewhere than the user named
+        http.trust_env = not endpoint.is_loopback
+        try:
+            # a redirect would carry the key along
+            return http.post(url, timeout=timeout, allow_redirects=False, **request)
+        except (requests.RequestException, UnicodeError) as error:
+            raise _no_answer(error, endpoint) from None
+
+
+def _no_answer(error: Exception, endpoint: Endpoint) -> RtnbError:
+    """Return the error that a request without an answer stands for.
+
+    Parameters
+    ----------
+    error
+        What requests raised.
+    endpoint
+        Where.
+    """
+    from requests import exceptions
+
+    host = _host(endpoint)
+    if isinstance(error, exceptions.Timeout):
+        return UnreachableError(_too_slow(endpoint))
+    if isinstance(error, exceptions.SSLError):
+        return UnreachableError(
+            f"The TLS certificate of {host} was not accepted; check the URL and the clock."
+        )
+    # an address, a header or a value that cannot be sent at all
+    if isinstance(error, ValueError | exceptions.InvalidJSONError):
+        return ConfigurationError(
+            f"The request to {host} cannot be made ({type(error).__name__}); check base_url=, "
+            "safety_identifier= and the session's values."
+        )
+    hint = (
+        "is the peer still running?" if endpoint.is_loopback else "check the URL and the network."
+    )
+    return UnreachableError(f"No server answered at {host}; {hint}")
+
+
+def _too_slow(endpoint: Endpoint) -> str:
+    """Return the sentence on an answer that did not come in time."""
+    return f"{_host(endpoint)} did not answer in time; check the network, or try again."
+
+
+def _host(endpoint: Endpoint) -> str:
+    return urlsplit(endpoint.base_url).netloc
