@@ -21,7 +21,7 @@ from rtnb.engine import Engine, shared_engine
 from rtnb.registry import enroll
 from rtnb.runfiles import create_run_folder, discard_run
 from rtnb.session import Session
-from rtnb.signaling import EphemeralKey
+from rtnb.signaling import EphemeralKey, as_ephemeral_key
 
 __all__ = ["connect"]
 
@@ -102,7 +102,7 @@ def connect(
         transcription=transcription,
         tools=offered,
     )
-    key = EphemeralKey(ephemeral_key) if isinstance(ephemeral_key, str) else ephemeral_key
+    key = as_ephemeral_key(ephemeral_key)
     place = find_endpoint(endpoint, api_key=api_key, base_url=base_url, needs_key=key is None)
     if engine is None:
         engine = shared_engine()  # starts while the key is minted

@@ -127,7 +127,14 @@ class LiveCall(Recorded):
                 ice_servers=tuple(ice_servers),
             )
         )
-        answer = signal(self.endpoint, lambda: self._offer(deadline), key, self._config, self._http)
+        answer = signal(
+            self.endpoint,
+            lambda: self._offer(deadline),
+            key,
+            self._config,
+            self._http,
+            deadline=deadline,
+        )
         self.call_id = answer.call_id
         self.answer = SdpView(answer, "answer")
         self._largest = max_message_size(answer)

@@ -113,7 +113,7 @@ class Note(Message):
 
 @dataclass(frozen=True, slots=True)
 class StatsWanted(Message):
-    """Ask for `Stats`."""
+    """Ask for `Stats`, which come when all that was recorded before is on disk."""
 
     request: int
 

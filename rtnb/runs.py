@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,8 @@ def cut_turn(folder: Path, turn: Turn) -> None:
     for kind, clip in (("prompt", turn.prompt_as_sent), ("reply", turn.reply)):
         path = folder / "turns" / f"{turn.number:03d}-{kind}.wav"
         if len(clip) and not path.exists():
-            # whole or not at all: a stub would never be cut again
-            part = clip.write(path.with_suffix(".part.wav"))
+            # whole or not at all, and by a name of its own: a live session may cut it too
+            part = clip.write(path.with_suffix(f".{uuid.uuid4().hex[:8]}.part.wav"))
             os.replace(part, path)
 
 

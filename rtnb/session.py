@@ -204,6 +204,7 @@ class Session(LiveCall):
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Copy the run to a folder of your own, and return it."""
         self._files.flush()
+        self.stats()  # answered when all that happened before is on disk
         return copy_run(self.folder, folder)
 
     def __repr__(self) -> str:

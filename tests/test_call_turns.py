@@ -402,3 +402,12 @@ def test_a_forked_child_does_not_end_its_parents_call(peer: rtnb.Peer) -> None:
         )
         assert session.state == "open"
     assert done.stdout == "completed\n", done.stderr
+
+
+def test_a_save_holds_the_turn_that_was_just_begun(peer: rtnb.Peer, tmp_path: Path) -> None:
+    """What happened before save() is in the copy, though it is written by another process."""
+    with rtnb.connect(peer) as session:
+        for number in range(1, 6):
+            session.send("Hello there")
+            run = rtnb.open_run(session.save(tmp_path / str(number)))
+            assert len(run.turns) == number

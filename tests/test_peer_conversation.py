@@ -317,6 +317,16 @@ def test_a_truncated_item_loses_its_transcript(spoken):
     assert content == [{"type": "output_audio"}]
 
 
+def test_events_that_were_sent_keep_their_transcript(spoken):
+    """What is cut later is not taken out of them, though they may not have left yet."""
+    stage = speaking(LONG, 2.0)
+    stage.hear(spoken[:24_000])
+    stage.take(stage.conversation.sound_cut(stage.commands[-1].response_ids[0], 2000, "x"))
+    done = stage.last("response.done")["response"]["output"][0]
+    for item in (stage.last("response.output_item.done")["item"], done):
+        assert item["content"][0]["transcript"].startswith("one two")
+
+
 def test_speech_does_not_cut_where_interruption_is_off(spoken):
     """interrupt_response false: the sound goes on, and the next response waits for its turn."""
     stage = Stage(LONG)
@@ -462,6 +472,36 @@ def test_an_unreadable_frame_is_an_error_event(stage):
     """A frame that is no JSON object does not end the call."""
     assert stage.take(stage.conversation.unreadable()) == ["error"]
     assert stage.error()["code"] == "invalid_event"
+
+
+def test_a_mistake_of_the_peer_is_a_server_error(stage):
+    """It is not the client's."""
+    assert stage.take(stage.conversation.failed("mine")) == ["error"]
+    assert (stage.error()["type"], stage.error()["event_id"]) == ("server_error", "mine")
+
+
+def test_a_session_stays_as_it_was_when_a_change_fails(stage, monkeypatch):
+    """Also where the peer itself is to blame."""
+    before = stage.conversation.session
+    monkeypatch.setattr(stage.conversation, "_input", None)
+    with pytest.raises(AttributeError):
+        stage.turn_detection(None)
+    assert stage.conversation.session is before
+
+
+@pytest.mark.parametrize(
+    ("output", "answered"),
+    [("{}", ("get_time",)), ("noon", ("get_time",)), ('{"error": "no"}', ())],
+)
+def test_a_voice_knows_which_tool_has_answered(stage, output, answered):
+    """By the call it belongs to, and only where it is no error."""
+    stage.text()
+    call = {"type": "function_call", "call_id": "c", "name": "get_time", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c", "output": output}
+    for item in (call, result):
+        stage.send("conversation.item.create", item=item)
+    stage.send("response.create")
+    assert stage.questions[-1].tool_answered and stage.questions[-1].answered == answered
 
 
 def test_assistant_audio_cannot_be_added(stage):

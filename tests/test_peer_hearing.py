@@ -9,13 +9,14 @@ from peer_client import prompt_clip, prompt_pcm, through_opus
 from rtnb.audio import Clip
 from rtnb.media.aiortc_hooks import RtpArrival
 from rtnb.media.opus import encode
-from rtnb.peer import fingerprint, library
+from rtnb.peer import fingerprint, inputbuffer, library
 from rtnb.peer.hearing import Hearing
 from rtnb.peer.inputbuffer import InputBuffer, SpeechStarted, SpeechStopped
 from rtnb.peer.settings import changed, default_session
 from rtnb.peer.vad import Downsampler, Offset, Onset, SpeechDetector
 
 NAMES = [prompt.name for prompt in library.prompts()]
+QUIET = "quiet_can_you_hear_me"
 BEFORE = 0.8  # seconds of silence in front
 RNG = np.random.default_rng(1)
 
@@ -118,6 +119,16 @@ def test_a_silent_buffer_does_not_grow():
     assert buffer.duration_ms == 1300
 
 
+@pytest.mark.parametrize("turn_detection", [None, server_vad(prefix_padding_ms=0)])
+def test_a_buffer_has_a_limit(turn_detection, monkeypatch):
+    """In both modes: somebody who never pauses is heard from a later time on."""
+    monkeypatch.setattr(inputbuffer, "_KEPT_AT_MOST", 48_000)
+    buffer = InputBuffer(turn_detection)
+    for block in blocks(prompt_pcm("capital_of_france")):
+        buffer.push(block)
+    assert buffer.duration_ms == 1000
+
+
 # --- packets -------------------------------------------------------------------------------------
 
 
@@ -163,6 +174,8 @@ def others():
         "silence": np.zeros(96_000, np.int16),
         "tone": (Clip.tone(440, 2).samples * 32767).astype(np.int16),
         "noise": RNG.normal(0, 3000, 96_000).astype(np.int16),
+        "quiet, then loud": np.concatenate([prompt_pcm(QUIET, after=0.2), prompt_pcm(NAMES[0])]),
+        "loud, then quiet": np.concatenate([prompt_pcm(NAMES[0], after=0.2), prompt_pcm(QUIET)]),
         "two prompts": np.concatenate([prompt_pcm(NAMES[0], after=0.2), prompt_pcm(NAMES[1])]),
     }
     for said in library.sayings():
@@ -181,3 +194,18 @@ def test_no_other_audio_is_taken_for_a_prompt():
     """Tones, noise, the peer's own clips, and prompts reversed, halved, shuffled or joined."""
     wrong = {n: fingerprint.recognise(through_opus(s)) for n, s in others().items()}
     assert {name: found for name, found in wrong.items() if found} == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_in_a_steady_noise_is_recognised(name):
+    """What is around it is no speech, as long as it does not rise and fall."""
+    samples = prompt_pcm(name, before=0.3, after=0.7)
+    noise = RNG.normal(0, np.abs(samples).max() * 0.01, len(samples))
+    noisy = np.clip(samples + noise, -32_768, 32_767).astype(np.int16)
+    assert fingerprint.recognise(through_opus(noisy)) == name
+
+
+def test_audio_that_is_too_long_for_a_prompt_is_not_analysed(monkeypatch):
+    """The event loop has no time for it."""
+    monkeypatch.setattr(fingerprint, "scores", None)
+    assert fingerprint.recognise(np.resize(prompt_pcm("greeting"), 6 * 48_000)) is None

@@ -13,6 +13,7 @@ import time
 import pytest
 from peer_client import calling, post
 
+from rtnb import _process, cli
 from rtnb.errors import ConfigurationError, MediaProcessError
 from rtnb.peer.handle import Peer
 
@@ -80,6 +81,33 @@ def test_the_handle_waits_for_the_end_of_its_process():
     with Peer() as peer:
         os.kill(peer.pid, signal.SIGTERM)
         assert peer.wait() == 0 and peer.closed
+
+
+def test_a_process_without_stdin_ends_at_once():
+    """There is no parent to wait for."""
+    command = f"exec {sys.executable} -m rtnb.peer <&-"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, timeout=20)
+    assert ended.returncode == 0 and json.loads(ended.stdout)["ready"] is True
+
+
+def test_reading_the_log_does_not_disturb_it():
+    """The child goes on where it was."""
+    with _process.stderr_file() as log:
+        for word in ("one", "two"):
+            code = f"import sys; sys.stderr.write('{word}\\n')"
+            subprocess.run([sys.executable, "-c", code], stderr=log, check=True)
+            assert _process.last_line(log) == word
+            log.seek(0, os.SEEK_CUR)
+        assert _process.contents(log) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(("code", "returned"), [(0, 0), (3, 1), (-9, 1)])
+def test_a_server_that_dies_is_said_on_the_command_line(code, returned, monkeypatch, capsys):
+    """Code 1 and the last line of its log."""
+    monkeypatch.setattr(Peer, "wait", lambda self: code)
+    monkeypatch.setattr(Peer, "log", lambda self: "first\nthe reason\n")
+    assert cli.main(["serve", "--port", "0"]) == returned
+    assert capsys.readouterr().err.endswith("the reason\n") == bool(code)
 
 
 def test_the_key_is_not_shown():

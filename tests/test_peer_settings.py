@@ -73,6 +73,25 @@ def test_the_echo_of_the_server_may_be_sent_back():
         ({"audio": {"output": {"voice": ""}}}, "session.audio.output.voice", "invalid_value"),
         ({"audio": "loud"}, "session.audio", "invalid_type"),
         ({"type": "transcription"}, "session.type", "invalid_value"),
+        ({"max_output_tokens": 1.5}, "session.max_output_tokens", "invalid_value"),
+        ({"max_output_tokens": 4097}, "session.max_output_tokens", "invalid_value"),
+        ({"max_output_tokens": True}, "session.max_output_tokens", "invalid_value"),
+        ({"temperature": 0.8}, "session.temperature", "unknown_parameter"),
+        (
+            {"tools": [{"type": "mcp"}]},
+            "session.tools[0].server_label",
+            "missing_required_parameter",
+        ),
+        (
+            {"tool_choice": {"type": "function"}},
+            "session.tool_choice.name",
+            "missing_required_parameter",
+        ),
+        (
+            {"audio": {"input": {"transcription": {"model": 5}}}},
+            "session.audio.input.transcription.model",
+            "invalid_type",
+        ),
     ],
 )
 def test_what_is_refused(fields, param, code):
@@ -98,6 +117,52 @@ def test_turn_detection_is_checked(turn):
     """Values outside the reference's limits, and keys of the other kind."""
     with pytest.raises(Problem, match=r"turn_detection|Invalid value"):
         change(audio={"input": {"turn_detection": turn}})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "path"),
+    [
+        ("x", ""),
+        ({"properties": []}, ".properties"),
+        ({"properties": {"city": "string"}}, ".properties.city"),
+        ({"required": "city"}, ".required"),
+        ({"required": [1]}, ".required"),
+    ],
+)
+def test_a_tool_has_parameters_that_are_a_schema(parameters, path):
+    """As far as this peer goes by it."""
+    with pytest.raises(Problem) as caught:
+        change(tools=[{"type": "function", "name": "f", "parameters": parameters}])
+    assert caught.value.param == f"session.tools[0].parameters{path}"
+
+
+def test_a_change_of_turn_detection_without_its_type_keeps_the_type():
+    """Semantic settings are taken where the session is semantic, and {} changes nothing."""
+    semantic = change(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
+    for wanted in ({}, {"eagerness": "low"}):
+        update = {"type": "realtime", "audio": {"input": {"turn_detection": wanted}}}
+        turn = changed(semantic, update)["audio"]["input"]["turn_detection"]
+        assert (turn["type"], turn["eagerness"]) == (
+            "semantic_vad",
+            wanted.get("eagerness", "auto"),
+        )
+
+
+def test_an_empty_turn_detection_turns_it_on_with_defaults():
+    """{} is not null."""
+    off = change(audio={"input": {"turn_detection": None}})
+    update = {"type": "realtime", "audio": {"input": {"turn_detection": {}}}}
+    turn = changed(off, update)["audio"]["input"]["turn_detection"]
+    assert turn["type"] == "server_vad" and turn["silence_duration_ms"] == 500
+
+
+def test_an_old_session_has_a_temperature_within_limits():
+    """Also for one response."""
+    old = {**SESSION, "temperature": 0.8}
+    assert changed(old, {"type": "realtime", "temperature": 1.2})["temperature"] == 1.2
+    assert response_settings(old, {"temperature": 0.6})["temperature"] == 0.6
+    with pytest.raises(Problem):
+        changed(old, {"type": "realtime", "temperature": 1.3})
 
 
 def test_a_session_update_needs_its_type():

@@ -12,7 +12,11 @@ import pytest
 from aiohttp.test_utils import TestServer
 from peer_client import KEY, Caller, exchange, mint, post
 
+from rtnb.dialects import BETA
+from rtnb.peer.conversation import Conversation
 from rtnb.peer.server import Setup, make_signaling
+from rtnb.peer.settings import default_session
+from rtnb.peer.voices import default
 
 MULTIPART_KEY = "sk-peer-0123456789abcdef"
 
@@ -100,6 +104,8 @@ def test_an_ephemeral_key_starts_several_calls_until_it_expires():
     [
         ("{", "invalid_json", "body"),
         ("[]", "invalid_json", "body"),
+        ('{"session": ' + "[" * 3000 + "]" * 3000 + "}", "invalid_json", "body"),
+        ('{"expires_after": {"seconds": NaN}}', "invalid_json", "body"),
         ('{"expires_after": {"seconds": 9}}', "invalid_value", "expires_after.seconds"),
         ('{"expires_after": {"seconds": 7201}}', "invalid_value", "expires_after.seconds"),
         ('{"expires_after": {"seconds": "60"}}', "invalid_value", "expires_after.seconds"),
@@ -262,6 +268,148 @@ def test_the_old_mint_answers_in_the_old_form():
         assert session["client_secret"]["expires_at"] == Clock().now + 60
 
     serving(test)
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(10, 200), (7200, 200), (9, 400), ("60", 400)])
+def test_the_old_mint_has_a_lifetime_too(seconds, status):
+    """client_secret.expires_after, within the same limits."""
+
+    async def test(url):
+        body = {"client_secret": {"expires_after": {"anchor": "created_at", "seconds": seconds}}}
+        got, _, text = await post(f"{url}/realtime/sessions", json=body)
+        assert got == status
+        if status == 200:
+            assert json.loads(text)["client_secret"]["expires_at"] == Clock().now + seconds
+        else:
+            assert error_of(text)["param"] == "client_secret.expires_after.seconds"
+
+    serving(test)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"modalities": 5},
+        {"modalities": None},
+        {"modalities": []},
+        {"input_audio_format": ["x"]},
+        {"input_audio_format": "mp3"},
+        {"output_audio_format": None},
+        {"turn_detection": "x"},
+        {"temperature": 0.5},
+        {"temperature": 1.3},
+        {"client_secret": "x"},
+    ],
+)
+def test_what_the_old_mint_refuses(body):
+    """Wrong types and unknown formats are the client's mistake, and none is dropped."""
+
+    async def test(url):
+        status, _, text = await post(f"{url}/realtime/sessions", json=body)
+        assert status == 400 and error_of(text)["type"] == "invalid_request_error"
+
+    serving(test)
+
+
+def test_an_old_session_has_a_temperature():
+    """It is shown, and the new route knows nothing of it."""
+
+    async def test(url):
+        for given, shown in (({}, 0.8), ({"temperature": 1.1}, 1.1)):
+            _, _, text = await post(f"{url}/realtime/sessions", json=given)
+            assert json.loads(text)["temperature"] == shown
+        _, _, text = await post(f"{url}/realtime/client_secrets")
+        assert "temperature" not in json.loads(text)["session"]
+
+    serving(test)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "session.update", "session": {"modalities": 5}},
+        {"type": "session.update", "session": {"input_audio_format": ["x"], "audio": 1}},
+        {"type": "session.update", "session": {"temperature": 7}},
+        {"type": "response.create", "response": {"temperature": 7}},
+        {"type": "response.create", "response": {"modalities": None}},
+        {
+            "type": "conversation.item.create",
+            "item": {"type": "message", "role": "assistant", "content": ["x"]},
+        },
+        {
+            "type": "conversation.item.create",
+            "item": {"type": "message", "role": "assistant", "content": 5},
+        },
+    ],
+)
+def test_a_beta_event_of_wrong_types_is_refused(event):
+    """The names are changed as far as there are any; the peer refuses the rest."""
+    conversation = Conversation(
+        default_session("s") | {"temperature": 0.8},
+        voice=default,
+        recognise=lambda samples: None,
+        clock=lambda: 0.0,
+    )
+    (error,) = conversation.receive(BETA.event_from_wire(event))
+    assert error["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Transfer-Encoding": "rot13"},
+        {"Content-Type": "text/plain; charset=klingon"},
+        {"Content-Transfer-Encoding": "base64"},
+    ],
+)
+def test_a_form_that_cannot_be_decoded_is_refused(headers):
+    """400, whatever of it is not known."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join(["--b", 'Content-Disposition: form-data; name="sdp"', *lines])
+    body = f"{head}\r\n\r\nv=0!\r\n--b--\r\n".encode()
+
+    async def test(url):
+        kind = {"Content-Type": "multipart/form-data; boundary=b"}
+        status, _, text = await post(f"{url}/realtime/calls", data=body, headers=kind)
+        assert status == 400 and error_of(text)["code"] in ("invalid_form", "invalid_offer")
+
+    serving(test)
+
+
+def test_a_body_that_is_not_compressed_as_it_says_is_refused():
+    """400, not a failure of the peer."""
+
+    async def test(url):
+        headers = {"Content-Encoding": "gzip"}
+        async with aiohttp.ClientSession(auto_decompress=False) as http:
+            where = f"{url}/realtime/client_secrets"
+            headers |= {"Authorization": f"Bearer {KEY}"}
+            async with http.post(where, data=b"no gzip", headers=headers) as answer:
+                assert answer.status == 400 and error_of(await answer.text())
+
+    serving(test)
+
+
+def test_a_key_of_any_bytes_is_refused():
+    """A header need not be ASCII."""
+
+    async def test(url):
+        status, _, text = await post(f"{url}/realtime/client_secrets", key="sk-\u00fc" * 9)
+        assert status == 401 and "\u00fc" not in json.loads(text)["error"]["message"]
+
+    serving(test, key=MULTIPART_KEY)
+
+
+@pytest.mark.parametrize(
+    ("key", "status"), [(MULTIPART_KEY + "-no-credit", 429), ("sk-other-no-credit", 401)]
+)
+def test_only_the_required_key_can_be_out_of_luck(key, status):
+    """Another one is wrong, whatever its ending."""
+
+    async def test(url):
+        assert (await post(f"{url}/realtime/client_secrets", key=key))[0] == status
+
+    serving(test, key=MULTIPART_KEY)
 
 
 def test_unknown_routes_and_methods_have_the_same_error_body():

@@ -10,8 +10,8 @@ from peer_client import prompt_pcm
 
 from rtnb.audio import Clip
 from rtnb.peer import library
-from rtnb.peer.toolcalls import arguments_for, chosen_tool
 from rtnb.peer.audible import audible
+from rtnb.peer.toolcalls import arguments_for, chosen_tool
 from rtnb.peer.voices import Asked, Heard, default, parrot
 
 WEATHER = {
@@ -40,16 +40,32 @@ def test_every_prompt_but_the_tool_prompt_has_its_own_answer():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "one second"), (3.1, "three seconds"), (14.0, "more than ten")]
+    ("seconds", "words"),
+    [
+        (0.6, "heard one second"),
+        (1.4, "heard one second"),
+        (1.6, "heard two seconds"),
+        (3.1, "three seconds"),
+        (10.4, "heard ten seconds"),
+        (10.6, "more than ten"),
+        (14.0, "more than ten"),
+    ],
 )
 def test_of_unknown_audio_it_says_for_how_long_it_heard_it(seconds, words):
     """Then it plays the audio back, without the silence around it."""
     tone = np.resize(TONE, int(seconds * 48_000))
-    around = np.zeros(24_000, np.int16)
-    reply = default(Asked(Heard(np.concatenate([around, tone, around]), None)))
-    assert words in reply.text
+    for around in (np.zeros(24_000, np.int16), np.zeros(0, np.int16)):
+        reply = default(Asked(Heard(np.concatenate([around, tone, around]), None)))
+        assert words in reply.text and reply.echo
     assert tone[1000:9000].tobytes() in reply.pcm
     assert len(reply.pcm) / 96_000 < seconds + 2.5
+
+
+@pytest.mark.parametrize("samples", [TONE[:9_600], np.zeros(96_000, np.int16)])
+def test_of_a_moment_or_of_silence_it_says_nothing(samples):
+    """No clip would be true of it: it comes back, and the transcript is empty."""
+    reply = default(Asked(Heard(samples, None)))
+    assert (reply.text, reply.pcm) == ("", samples.tobytes())
 
 
 def test_text_that_holds_a_prompt_is_answered_like_the_prompt():
@@ -65,13 +81,16 @@ def test_it_claims_to_have_used_a_tool_only_when_one_answered():
     claim = library.saying_for("weather_in_paris").text
     assert default(Asked(asked)).text == "I heard two seconds."
     assert default(Asked(asked, tools=(WEATHER,))).tool == "get_weather"
-    assert default(Asked(asked, tools=(WEATHER,), tool_answered=True)).text == claim
+    assert default(Asked(asked, tool_answered=True, answered=("get_weather",))).text == claim
 
 
 def test_the_result_of_another_tool_has_a_general_answer():
     """It does not speak of the weather when something else was asked."""
-    reply = default(Asked(heard("greeting"), tools=(WEATHER,), tool_answered=True))
-    assert reply.text == library.saying("generic_tool").text
+    general = library.saying("generic_tool").text
+    for name in ("greeting", "weather_in_paris"):
+        for answered in ((), ("get_time",)):
+            reply = default(Asked(heard(name), tool_answered=True, answered=answered))
+            assert reply.text == general
 
 
 def test_the_tool_prompt_calls_the_tool_with_what_it_names():
@@ -124,6 +143,12 @@ def test_arguments_are_not_made_up():
         "note": "",
         "exact": False,
     }
+
+
+def test_a_parameter_may_be_anything():
+    """A schema of `true` is one; null is as good as any value."""
+    tool = {"name": "f", "parameters": {"properties": {"x": True}, "required": ["x"]}}
+    assert arguments_for(tool, {}) == {"x": None}
 
 
 def test_the_parrot_repeats_what_it_heard():

@@ -243,8 +243,9 @@ class Call:
         """Append a record to the run's turns.jsonl."""
         self._recording.record(message.text)
 
-    def stats(self, message: m.StatsWanted) -> None:
-        """Answer with the counters so far."""
+    async def stats(self, message: m.StatsWanted) -> None:
+        """Answer with the counters so far, when all that was recorded before is on disk."""
+        await asyncio.get_running_loop().run_in_executor(None, self._recording.flush)
         values = asdict(self._track.pacing) | self._recording.figures()
         values["fallbacks"] = [aiortc_hooks.FALLBACKS[name] for name in aiortc_hooks.missing()]
         if self._recording.failure:

@@ -63,7 +63,7 @@ class Host:
             case m.Note():
                 call.note(message)
             case m.StatsWanted():
-                call.stats(message)
+                await call.stats(message)
             case m.Close():
                 await call.close("closed", message.reason)
 

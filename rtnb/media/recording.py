@@ -6,6 +6,7 @@ out a third of a second later, written by a thread so that a slow disk does not 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -138,6 +139,11 @@ class Recording:
     def record(self, text: str) -> None:
         """Append one record to turns.jsonl."""
         self._submit(self._writer.record, text)
+
+    def flush(self) -> None:
+        """Return when everything handed over so far is on disk; at once when it is finished."""
+        with contextlib.suppress(RuntimeError):
+            self._disk.submit(lambda: None).result()
 
     def finish(self, now: float) -> None:
         """Write everything up to `now`, close the files, and return when they are closed."""
