@@ -201,7 +201,7 @@ def test_only_loopback_is_offered(session: rtnb.Session) -> None:
     assert {line.split()[4] for line in lines} == {"127.0.0.1"}
 
 
-def test_stats_count_packets(session: rtnb.Session) -> None:
+def test_stats_count_packets(session: rtnb.Session, spoken: rtnb.Turn) -> None:
     """Counters of both directions, and no fallback in use."""
     stats = session.stats()
     assert stats["packets_received"] > 100
