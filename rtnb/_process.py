@@ -7,6 +7,7 @@ import site
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
@@ -44,7 +45,7 @@ def start_module(
     platform: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         platform = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         # -P: a file of the user's named like a standard module must not get in
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
@@ -53,6 +54,27 @@ def start_module(
         env=env,
         **platform,
     )
+    _started.add(process)
+    return process
+
+
+_started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    """Let a forked child's copy of each stdin lead nowhere: only its parent's end shall count.
+
+    The descriptor is replaced, not closed: its file object will close that number once more.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for process in list(_started):
+        if process.stdin is not None and not process.stdin.closed:
+            os.dup2(nowhere, process.stdin.fileno())
+    os.close(nowhere)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def contents(stderr: IO[bytes]) -> bytes:

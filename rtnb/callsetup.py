@@ -26,8 +26,10 @@ from rtnb.errors import (
     MediaProcessError,
     MissingKeyError,
     RtnbError,
+    ServiceError,
     UdpBlockedError,
 )
+from rtnb.events import Event
 from rtnb.runfiles import RUN
 from rtnb.signaling import (
     Endpoint,
@@ -36,7 +38,7 @@ from rtnb.signaling import (
     is_loopback,
 )
 
-__all__ = ["closed_error", "find_endpoint", "phases", "signal", "write_run_info"]
+__all__ = ["closed_error", "find_endpoint", "phases", "service_error", "signal", "write_run_info"]
 
 _KEY_NAME: Final = "OPENAI_API_KEY"
 
@@ -186,6 +188,13 @@ def closed_error(closed: m.Closed, endpoint: Endpoint) -> RtnbError:
             return CallClosedError(f"The call is over; {where} is gone. {closed.reason}")
         case _:
             return CallError(f"The call to {where} failed: {mask(closed.reason)}")
+
+
+def service_error(event: Event, what: str) -> ServiceError:
+    """Return the error that an ``error`` event stands for, in the service's words."""
+    error = event.data.get("error") or {}
+    said = error.get("message") or error.get("code") or "it gave no reason"
+    return ServiceError(f"{what}: {said}", code=error.get("code"), event_id=error.get("event_id"))
 
 
 def write_run_info(folder: Path, endpoint: Endpoint, session: Json, call: str) -> None:

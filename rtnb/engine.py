@@ -15,7 +15,6 @@ import queue
 import subprocess
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from typing import IO, Final, Protocol
 
@@ -85,7 +84,6 @@ class ProcessEngine:
         self._last_words = ""
         self._process: subprocess.Popen[bytes] = start_module("rtnb.media", stderr=self._stderr)
         self._owner = os.getpid()
-        _process_engines.add(self)
         self.fallbacks: tuple[str, ...] = ()
         for work in (self._read, self._write):
             threading.Thread(target=work, name="rtnb-media", daemon=True).start()
@@ -237,21 +235,6 @@ class ScriptedEngine:
         """Deliver a message of its own accord."""
         self._registry.deliver(message)
 
-
-_process_engines: weakref.WeakSet[ProcessEngine] = weakref.WeakSet()
-
-
-def _close_pipes_in_child() -> None:
-    """Close a forked child's copies of the pipes: the media process must see its parent's end."""
-    for engine in list(_process_engines):
-        for stream in (engine._process.stdin, engine._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    os.close(stream.fileno())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_pipes_in_child)
 
 _shared: ProcessEngine | None = None
 _shared_lock = threading.Lock()

@@ -19,12 +19,13 @@ from typing import Any, Final
 
 from rtnb import messages as m
 from rtnb.audio import Clip, to_pcm
-from rtnb.callsetup import closed_error, signal
+from rtnb.callsetup import closed_error, service_error, signal
 from rtnb.conversation import Conversation, Effect, RunTool, Send, TurnOver
 from rtnb.dialects import Json
 from rtnb.engine import Engine, call_id
-from rtnb.errors import CallClosedError, CallError, ConfigurationError, RtnbError, ServiceError
+from rtnb.errors import CallClosedError, CallError, ConfigurationError, RtnbError
 from rtnb.events import Event, EventLog
+from rtnb.measure import AUDIBLE_LEVEL
 from rtnb.prompts import as_prompt
 from rtnb.recorded import Recorded
 from rtnb.registry import leave
@@ -108,6 +109,7 @@ class LiveCall(Recorded):
         self._max_duration = max_duration
         self._idle_close = idle_close
         self._active_at = 0.0
+        self._audible = {"sent": 0.0, "heard": 0.0}  # seconds
         self._play = 0
         engine.register(self._id, self._on_message)
 
@@ -197,7 +199,7 @@ class LiveCall(Recorded):
             known = self._conversation
             self._wait(lambda: event_id in known.acknowledged or event_id in known.refused, timeout)
             if event_id in known.refused:
-                raise _service_error(known.refused[event_id], "The service refused session.update")
+                raise service_error(known.refused[event_id], "The service refused session.update")
 
     # --- what arrives -----------------------------------------------------------------------------
 
@@ -218,6 +220,8 @@ class LiveCall(Recorded):
                     self._files.request(asking, event)
                 return talk.sent(event)
             case m.AudioWritten():
+                self._audible["sent"] += _audible(message.sent)
+                self._audible["heard"] += _audible(message.heard)
                 self._note_trouble(message.failure)
                 self._check_limits(message.end)
                 return talk.heard(message.end, message.heard)
@@ -409,6 +413,11 @@ class LiveCall(Recorded):
             raise CallClosedError("The session is closed; call rtnb.connect again.")
 
 
+def _audible(levels: Sequence[float]) -> float:
+    """Return how many seconds of 20 ms windows are audible."""
+    return 0.02 * sum(level > AUDIBLE_LEVEL for level in levels)
+
+
 def _tool_name(tool: Tool | Json) -> str:
     return tool.name if isinstance(tool, Tool) else str(tool.get("name"))
 
@@ -416,9 +425,3 @@ def _tool_name(tool: Tool | Json) -> str:
 def tool_schema(tool: Tool | Json) -> Json:
     """Return what a session object says of a tool."""
     return tool.schema if isinstance(tool, Tool) else tool
-
-
-def _service_error(event: Event, what: str) -> ServiceError:
-    error = event.data.get("error") or {}
-    said = error.get("message") or error.get("code") or "it gave no reason"
-    return ServiceError(f"{what}: {said}", code=error.get("code"), event_id=error.get("event_id"))

@@ -208,13 +208,16 @@ class Session(LiveCall):
         return copy_run(self.folder, folder)
 
     def __repr__(self) -> str:
-        duration = self.audio.duration
         why = f" ({self.failure})" if self.failure else ""
         return (
             f"<Session {self.state}{why}: {self.model or 'default model'} at "
-            f"{self.endpoint.base_url}, {len(self.turns)} turns, {duration:.1f} s, "
+            f"{self.endpoint.base_url}, {len(self.turns)} turns, {self._said()}, "
             f"run {self.folder.name}>"
         )
+
+    def _said(self) -> str:
+        sent, heard = self._audible["sent"], self._audible["heard"]
+        return f"{sent:.1f} s sent, {heard:.1f} s heard"
 
     def _repr_html_(self) -> str:
         pairs = [
@@ -222,6 +225,7 @@ class Session(LiveCall):
             ("endpoint", _html.text(self.endpoint.base_url)),
             ("model, voice", _html.text(f"{self.model}, {self.voice}")),
             ("turns", str(len(self.turns))),
+            ("audible", self._said()),
             ("recorded", f"{self.audio.duration:.1f} s"),
             ("phases", _html.text(self.phases)),
             ("run", _html.text(self.folder)),

@@ -187,6 +187,13 @@ def test_a_str_that_names_an_audio_file_is_refused(session: rtnb.Session) -> Non
         session.send("samples/capital_of_france.wav")
 
 
+def test_the_repr_tells_how_much_was_said(session: rtnb.Session, spoken: rtnb.Turn) -> None:
+    """State, model, endpoint, turns, and the audible seconds of both sides."""
+    assert "<Session open: gpt-realtime-2.1 at http://127.0.0.1:" in repr(session)
+    assert " s sent, " in repr(session)
+    assert "0.0 s" not in repr(session)
+
+
 def test_phases_and_descriptions_are_kept(session: rtnb.Session) -> None:
     """Every phase has its seconds; offer and answer show no ICE password."""
     assert {"mint", "sdp", "ice", "dtls", "channel", "total"} <= set(session.phases)

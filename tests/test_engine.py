@@ -318,3 +318,26 @@ def test_a_file_named_like_a_standard_module_stays_outside(
         own.wait_ready()
     finally:
         own.close()
+
+
+# Python 3.12 warns of any fork beside threads, which is what is tested here
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_keep_the_media_process_alive() -> None:
+    """With a child still running, the end of our pipe is the end of the media process."""
+    own = ProcessEngine()
+    own.wait_ready()
+    holding, release = os.pipe()
+    child = os.fork()
+    if not child:  # it lives until the pipe is closed
+        os.close(release)
+        os.read(holding, 1)
+        os._exit(0)
+    try:
+        began = time.monotonic()
+        own.close()
+        assert time.monotonic() - began < 4
+        assert own._process.returncode == 0
+    finally:
+        os.close(release)
+        os.close(holding)
+        os.waitpid(child, 0)
