@@ -17,7 +17,7 @@ from rtnb.audio import Clip
 from rtnb.media import aiortc_hooks
 from rtnb.media.opus import Decoder, encode
 from rtnb.media.tracks import Playing, PromptTrack
-from rtnb.peer import library
+from rtnb.peer import repertoire
 
 KEY = "sk-test-0123456789abcdef"
 WITHIN = 15.0
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 def prompt_clip(name: str) -> Clip:
     """Return a bundled prompt."""
-    return Clip.read(next(p.path for p in library.prompts() if p.name == name))
+    return Clip.read(next(p.path for p in repertoire.prompts() if p.name == name))
 
 
 def prompt_pcm(name: str, *, before: float = 0.0, after: float = 0.0) -> np.ndarray:

@@ -36,7 +36,7 @@ MEDIA: Final = (
 )
 PEER: Final = (
     "peer peer.__main__ peer.audible peer.call peer.conversation peer.fingerprint peer.handle "
-    "peer.hearing peer.httperrors peer.inputbuffer peer.items peer.keys peer.library "
+    "peer.hearing peer.httperrors peer.inputbuffer peer.items peer.keys peer.repertoire "
     "peer.offers peer.outputs peer.replytrack peer.responses peer.server peer.settings "
     "peer.signaling peer.toolcalls peer.transcription peer.usage peer.vad peer.voices peer.wire"
 )

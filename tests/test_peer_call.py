@@ -13,7 +13,7 @@ from openai.types.realtime import RealtimeServerEvent
 from peer_client import calling, exchange, post, prompt_clip, through_opus
 from pydantic import TypeAdapter
 
-from rtnb.peer import library
+from rtnb.peer import repertoire
 from rtnb.peer.handle import Peer
 
 TRANSCRIBED = {"audio": {"input": {"transcription": {"model": "gpt-transcribe"}}}}
@@ -60,7 +60,7 @@ def test_a_spoken_prompt_gets_its_spoken_answer(url):
             kind = "conversation.item.input_audio_transcription.completed"
             (prompt,) = [e for e in caller.events if e["type"] == kind]
             assert prompt["transcript"] == "What is the capital of France?"
-            said = np.frombuffer(library.saying("capital_of_france").pcm, np.int16)
+            said = np.frombuffer(repertoire.saying("capital_of_france").pcm, np.int16)
             assert similarity(caller.audio(), said) > 0.95
 
     run(call())
@@ -112,7 +112,7 @@ def test_other_audio_is_counted_and_played_back(url):
 
     async def call() -> None:
         async with calling(url, session=TRANSCRIBED) as caller:
-            said = np.frombuffer(library.saying("color_of_the_sky").pcm, np.int16)
+            said = np.frombuffer(repertoire.saying("color_of_the_sky").pcm, np.int16)
             caller.play(said.tobytes())
             done = await caller.until("response.output_audio_transcript.done")
             assert done["transcript"] == "I heard two seconds."
@@ -133,7 +133,7 @@ def test_the_sound_of_a_reply_takes_its_own_time(url):
             started = caller.time_of(await caller.until("output_audio_buffer.started"))
             done = caller.time_of(await caller.until("response.done"))
             stopped = caller.time_of(await caller.until("output_audio_buffer.stopped"))
-            duration = len(library.saying("seven_times_eight").pcm) / 96_000
+            duration = len(repertoire.saying("seven_times_eight").pcm) / 96_000
             assert abs(stopped - started - duration) < 0.1 and done - started < 0.3
             loud = [t for t in caller.loud_times() if t > started - 0.05]
             assert loud[0] - started < 0.3 and loud[-1] < stopped + 0.05
@@ -341,7 +341,7 @@ def test_several_calls_at_once_do_not_mix(url):
     async def calls() -> None:
         names = ["greeting", "seven_times_eight", "tell_me_a_story"]
         answers = await asyncio.gather(*(call(name) for name in names))
-        assert answers == [library.saying_for(name).text for name in names]
+        assert answers == [repertoire.saying_for(name).text for name in names]
 
     run(calls())
 

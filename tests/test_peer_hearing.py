@@ -9,13 +9,13 @@ from peer_client import prompt_clip, prompt_pcm, through_opus
 from rtnb.audio import Clip
 from rtnb.media.aiortc_hooks import RtpArrival
 from rtnb.media.opus import encode
-from rtnb.peer import fingerprint, inputbuffer, library
+from rtnb.peer import fingerprint, inputbuffer, repertoire
 from rtnb.peer.hearing import Hearing
 from rtnb.peer.inputbuffer import InputBuffer, SpeechStarted, SpeechStopped
 from rtnb.peer.settings import changed, default_session
 from rtnb.peer.vad import Downsampler, Offset, Onset, SpeechDetector
 
-NAMES = [prompt.name for prompt in library.prompts()]
+NAMES = [prompt.name for prompt in repertoire.prompts()]
 QUIET = "quiet_can_you_hear_me"
 BEFORE = 0.8  # seconds of silence in front
 RNG = np.random.default_rng(1)
@@ -178,7 +178,7 @@ def others():
         "loud, then quiet": np.concatenate([prompt_pcm(NAMES[0], after=0.2), prompt_pcm(QUIET)]),
         "two prompts": np.concatenate([prompt_pcm(NAMES[0], after=0.2), prompt_pcm(NAMES[1])]),
     }
-    for said in library.sayings():
+    for said in repertoire.sayings():
         found[f"reply {said.name}"] = np.frombuffer(said.pcm, np.int16)
     for name in NAMES:
         samples = prompt_pcm(name)

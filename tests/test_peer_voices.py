@@ -9,7 +9,7 @@ import pytest
 from peer_client import prompt_pcm
 
 from rtnb.audio import Clip
-from rtnb.peer import library
+from rtnb.peer import repertoire
 from rtnb.peer.audible import audible
 from rtnb.peer.toolcalls import arguments_for, chosen_tool
 from rtnb.peer.voices import Asked, Heard, default, parrot
@@ -32,9 +32,9 @@ def heard(name, **silence):
 
 def test_every_prompt_but_the_tool_prompt_has_its_own_answer():
     """The clip and the words belong together."""
-    for prompt in library.prompts():
+    for prompt in repertoire.prompts():
         reply = default(Asked(heard(prompt.name)))
-        said = library.saying_for(prompt.name)
+        said = repertoire.saying_for(prompt.name)
         assert said is not None
         assert (reply.text == said.text) == (said.tool_name is None)
 
@@ -78,7 +78,7 @@ def test_text_that_holds_a_prompt_is_answered_like_the_prompt():
 def test_it_claims_to_have_used_a_tool_only_when_one_answered():
     """Without a tool the weather prompt is answered like unknown audio."""
     asked = heard("weather_in_paris")
-    claim = library.saying_for("weather_in_paris").text
+    claim = repertoire.saying_for("weather_in_paris").text
     assert default(Asked(asked)).text == "I heard two seconds."
     assert default(Asked(asked, tools=(WEATHER,))).tool == "get_weather"
     assert default(Asked(asked, tool_answered=True, answered=("get_weather",))).text == claim
@@ -86,7 +86,7 @@ def test_it_claims_to_have_used_a_tool_only_when_one_answered():
 
 def test_the_result_of_another_tool_has_a_general_answer():
     """It does not speak of the weather when something else was asked."""
-    general = library.saying("generic_tool").text
+    general = repertoire.saying("generic_tool").text
     for name in ("greeting", "weather_in_paris"):
         for answered in ((), ("get_time",)):
             reply = default(Asked(heard(name), tool_answered=True, answered=answered))
@@ -167,6 +167,6 @@ def test_silence_is_kept_when_there_is_nothing_else():
 
 def test_every_clip_is_there_and_audible():
     """All replies of replies.json can be read and are between 1 and 20 seconds long."""
-    for said in library.sayings():
+    for said in repertoire.sayings():
         samples = np.frombuffer(said.pcm, np.int16)
         assert 1 < len(samples) / 48_000 < 20 and np.abs(samples).max() > 3_000, said.name

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rtnb._audiofile import to_s16
 from rtnb.audio import Clip, resample
-from rtnb.peer import library
+from rtnb.peer import repertoire
 
 __all__ = ["Match", "prepare", "recognise", "scores"]
 
@@ -160,7 +160,7 @@ def _speech_like(outside: Floats, inside: Floats) -> bool:
 def _references() -> dict[str, Floats]:
     """Return each prompt's features, every band's mean over time taken out."""
     found = {}
-    for prompt in library.prompts():
+    for prompt in repertoire.prompts():
         clip = Clip.read(prompt.path)
         samples = to_s16(resample(clip.samples, clip.sample_rate, _RATE))
         features = _features(_energies(samples))

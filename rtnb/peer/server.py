@@ -19,7 +19,7 @@ from aiohttp import web
 
 from rtnb.dialects import Dialect, Json
 from rtnb.media import opus
-from rtnb.peer import fingerprint, library
+from rtnb.peer import fingerprint, repertoire
 from rtnb.peer.call import Call
 from rtnb.peer.conversation import LIFETIME, Conversation
 from rtnb.peer.keys import Keys
@@ -132,5 +132,5 @@ def _end_of_process(until_stdin_closes: bool) -> asyncio.Event:
 def _warm_up() -> None:
     """Read and encode the clips before somebody waits for them."""
     fingerprint.prepare()
-    for said in library.sayings():
+    for said in repertoire.sayings():
         opus.encode(said.pcm)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rtnb.peer import library
+from rtnb.peer import repertoire
 from rtnb.peer.audible import audible, audible_seconds
 from rtnb.peer.toolcalls import arguments_for, chosen_tool
 
@@ -48,7 +48,7 @@ class Heard:
     @property
     def text(self) -> str | None:
         """The words, where they are known."""
-        known = (p.text for p in library.prompts() if p.name == self.prompt)
+        known = (p.text for p in repertoire.prompts() if p.name == self.prompt)
         return next(known, None)
 
 
@@ -110,13 +110,13 @@ def default(asked: Asked) -> Reply:
     """Answer what is known, and say so of what is not."""
     prompt = asked.heard.prompt if asked.heard else None
     if asked.text:
-        found = library.prompt_in(asked.text)
+        found = repertoire.prompt_in(asked.text)
         prompt = found.name if found else None
-    said = library.saying_for(prompt) if prompt else None
+    said = repertoire.saying_for(prompt) if prompt else None
     if asked.tool_answered:
         # the recorded answer speaks of its own tool; another tool's result gets the general one
         own = said is not None and any(_fits(said.tool_name, name) for name in asked.answered)
-        return _say(said if said and own else library.saying("generic_tool"))
+        return _say(said if said and own else repertoire.saying("generic_tool"))
     tool = chosen_tool(asked.tools, asked.tool_choice, asked.text, said.tool_name if said else None)
     if tool is not None:
         known = said.tool_arguments if said else {}
@@ -125,12 +125,12 @@ def default(asked: Asked) -> Reply:
         return _say(said)
     if asked.heard is not None and not asked.text:
         return _heard(asked.heard)
-    return _say(library.saying("generic_text"))
+    return _say(repertoire.saying("generic_text"))
 
 
 def greeting() -> Reply:
     """Begin a conversation in which the user has said nothing."""
-    said = library.saying_for("greeting")
+    said = repertoire.saying_for("greeting")
     assert said is not None
     return _say(said)
 
@@ -147,7 +147,7 @@ def _fits(wanted: str | None, name: str) -> bool:
     return wanted is not None and wanted in name.lower()
 
 
-def _say(said: library.Saying) -> Reply:
+def _say(said: repertoire.Saying) -> Reply:
     return Reply(text=said.text, pcm=said.pcm)
 
 
@@ -156,7 +156,7 @@ def _heard(heard: Heard) -> Reply:
     seconds = int(audible_seconds(heard.samples) + 0.5)
     if seconds == 0:
         return Reply(pcm=sound, echo=True)
-    said = library.saying(f"generic_heard_{seconds if seconds <= _COUNTED else 'more'}")
+    said = repertoire.saying(f"generic_heard_{seconds if seconds <= _COUNTED else 'more'}")
     return Reply(text=said.text, pcm=said.pcm + _PAUSE + sound, echo=True)
 
 
