@@ -537,7 +537,7 @@ def test_levels_are_rms_per_20_ms() -> None:
     assert levels(np.concatenate([tone, np.zeros(FRAME + 5, np.int16)])) == (-12.0, -120.0)
 
 
-# --- found by review -------------------------------------------------------------------------------
+# --- edges ----------------------------------------------------------------------------------------
 
 
 def _heard(items: list[tuple[int, int, float]]) -> Receiving:

@@ -863,7 +863,7 @@ def test_null_fields_are_survived(talk: Conversation, event: Json) -> None:
     assert "Paris." in [r.transcript for r in turn.responses]
 
 
-# --- found by review -------------------------------------------------------------------------------
+# --- edges ----------------------------------------------------------------------------------------
 
 
 def test_a_response_that_was_begun_and_never_went_on_is_incomplete() -> None:
