@@ -208,7 +208,8 @@ class Session(LiveCall):
         return copy_run(self.folder, folder)
 
     def __repr__(self) -> str:
-        why = f" ({self.failure})" if self.failure else ""
+        wrong = self.failure or self.trouble
+        why = f" ({wrong})" if wrong else ""
         return (
             f"<Session {self.state}{why}: {self.model or 'default model'} at "
             f"{self.endpoint.base_url}, {len(self.turns)} turns, {self._said()}, "
@@ -221,7 +222,7 @@ class Session(LiveCall):
 
     def _repr_html_(self) -> str:
         pairs = [
-            ("state", _html.text(f"{self.state} {self.failure or ''}")),
+            ("state", _html.text(f"{self.state} {self.failure or self.trouble or ''}")),
             ("endpoint", _html.text(self.endpoint.base_url)),
             ("model, voice", _html.text(f"{self.model}, {self.voice}")),
             ("turns", str(len(self.turns))),

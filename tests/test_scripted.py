@@ -621,3 +621,12 @@ def test_two_places_at_once_are_told() -> None:
     """An endpoint and a base URL contradict each other."""
     with pytest.raises(ConfigurationError, match="either an endpoint or base_url=, not both"):
         find("http://127.0.0.1:1/v1", base_url="http://127.0.0.1:2/v1")
+
+
+def test_a_recording_that_cannot_be_written_is_shown() -> None:
+    """The call goes on, and the session says at once what its run is missing."""
+    with connected({}) as (session, engine):
+        failure = "The run could not be written in full: No space left on device"
+        engine.deliver(m.AudioWritten(session._id, 0.0, 0.1, (), (), failure))
+        assert failure in repr(session)
+        assert session.state == "open"
