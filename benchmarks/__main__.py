@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run every script here and print one row each."""
+"""``python -m benchmarks [NAME…]``: run the scripts here, or those named, and print a row each."""
 
 from __future__ import annotations
 
@@ -7,22 +7,42 @@ import subprocess
 import sys
 from pathlib import Path
 
-SKIPPED = {"__init__", "__main__"}
+COLUMNS = ("benchmark", "unit", "rtnb", "baseline", "ratio", "target", "met")
+WIDTHS = (24, 6, 12, 12, 10, 10, 6)
+
+
+def scripts() -> list[str]:
+    """Return the names of all benchmarks; a name with an underscore is a part of some."""
+    found = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
+    return [name for name in found if not name.startswith("_")]
+
+
+def row(line: str) -> list[str]:
+    """Return the cells of one result; its figures are named ``rtnb_UNIT`` and ``baseline_UNIT``."""
+    result = json.loads(line)
+    unit = next((key[5:] for key in result if key.startswith("rtnb_")), "")
+    values = {"unit": unit, "rtnb": result.get(f"rtnb_{unit}")}
+    values["baseline"] = result.get(f"baseline_{unit}")
+    cells = [{**result, **values}.get(name) for name in COLUMNS]
+    return ["" if cell is None else str(cell) for cell in cells]
+
+
+def show(cells: list[str] | tuple[str, ...]) -> None:
+    """Print one row of the table, words to the left and figures to the right."""
+    parts = [
+        c.ljust(w) if n < 2 else c.rjust(w)
+        for n, (c, w) in enumerate(zip(cells, WIDTHS, strict=True))
+    ]
+    print("".join(parts), flush=True)
 
 
 def main() -> None:
-    """Print a table: name, rtnb's figure, the baseline's, their ratio, the target."""
-    print(f"{'benchmark':24}{'rtnb':>12}{'baseline':>12}{'ratio':>10}{'target':>10}")
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem in SKIPPED:
-            continue
-        script = [sys.executable, "-m", f"benchmarks.{path.stem}"]
-        done = subprocess.run(script, capture_output=True, text=True, check=True)
-        row = json.loads(done.stdout.splitlines()[-1])
-        figures = [row.get(key, "") for key in ("rtnb_s", "baseline_s", "ratio", "target")]
-        print(
-            f"{row['benchmark']:24}{figures[0]:>12}{figures[1]:>12}{figures[2]:>10}{figures[3]:>10}"
-        )
+    """Print a table: name, unit, rtnb's figure, the baseline's, their ratio, the target."""
+    show(COLUMNS)
+    for name in sys.argv[1:] or scripts():
+        script = [sys.executable, "-m", f"benchmarks.{name}"]
+        done = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=True)
+        show(row(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ Made by `python docs/make_api.py`; `help(rtnb.NAME)` shows one whole, with shape
 MODULES = {
     "errors": "The exceptions, one tree; see [errors.md](errors.md).",
     "measure": "Numbers from arrays: where speech begins and ends, when a reply is audible.",
-    "plots": "`waveform` and `timeline`, drawn on matplotlib axes.",
+    "plots": "`waveform`, `spectrogram`, `level`, `events` and `timeline`, drawn on matplotlib axes.",
 }
 
 

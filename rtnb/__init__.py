@@ -15,11 +15,13 @@ if typing.TYPE_CHECKING:
     from rtnb.errors import *  # noqa: F403
     from rtnb.events import Event as Event
     from rtnb.events import EventLog as EventLog
+    from rtnb.inspector import EventInspector as EventInspector
     from rtnb.media.aiortc_hooks import loopback_only as loopback_only
     from rtnb.media.recorder import Recorder as Recorder
     from rtnb.media.tracks import FileTrack as FileTrack
     from rtnb.media.tracks import PromptTrack as PromptTrack
     from rtnb.media.tracks import SilentTrack as SilentTrack
+    from rtnb.panel.console import Panel as Panel
     from rtnb.peer.handle import Peer as Peer
     from rtnb.prompts import sample as sample
     from rtnb.prompts import sample_text as sample_text
@@ -32,6 +34,7 @@ if typing.TYPE_CHECKING:
     from rtnb.signaling import Endpoint as Endpoint
     from rtnb.signaling import EphemeralKey as EphemeralKey
     from rtnb.tools import Tool as Tool
+    from rtnb.turnlist import Turns as Turns
     from rtnb.turns import Turn as Turn
 
 # public name -> (module, name there)
@@ -40,8 +43,10 @@ _PUBLIC: typing.Final = {
     "Endpoint": ("rtnb.signaling", "Endpoint"),
     "EphemeralKey": ("rtnb.signaling", "EphemeralKey"),
     "Event": ("rtnb.events", "Event"),
+    "EventInspector": ("rtnb.inspector", "EventInspector"),
     "EventLog": ("rtnb.events", "EventLog"),
     "FileTrack": ("rtnb.media.tracks", "FileTrack"),
+    "Panel": ("rtnb.panel.console", "Panel"),
     "Peer": ("rtnb.peer.handle", "Peer"),
     "PromptTrack": ("rtnb.media.tracks", "PromptTrack"),
     "Recorder": ("rtnb.media.recorder", "Recorder"),
@@ -50,6 +55,7 @@ _PUBLIC: typing.Final = {
     "SilentTrack": ("rtnb.media.tracks", "SilentTrack"),
     "Tool": ("rtnb.tools", "Tool"),
     "Turn": ("rtnb.turns", "Turn"),
+    "Turns": ("rtnb.turnlist", "Turns"),
     "connect": ("rtnb.connecting", "connect"),
     "loopback_only": ("rtnb.media.aiortc_hooks", "loopback_only"),
     "open_run": ("rtnb.runs", "open_run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import wave
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from rtnb.errors import AudioError
 
-__all__ = ["LONGEST", "read", "to_s16", "write", "write_wav"]
+__all__ = ["LONGEST", "for_player", "read", "to_s16", "write", "write_wav"]
 
 LONGEST: Final = 3600.0  # seconds; longer files are surely not prompts
 
@@ -24,7 +25,12 @@ def read(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     AudioError
         The file is missing, a folder, empty, damaged, not audio, or too long.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except (OSError, ValueError) as error:  # a name too long, a folder that is locked, a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"The file {str(path)[:80]!r} cannot be looked for: {reason}.") from None
+    if not there:
         raise AudioError(f"There is no audio file {str(path)!r}; check the path.")
     if path.is_dir():
         raise AudioError(f"{str(path)!r} is a folder; name one audio file in it.")
@@ -124,6 +130,18 @@ def write_wav(stream: BinaryIO, samples: npt.NDArray[np.float32], sample_rate: i
         out.setsampwidth(2)
         out.setframerate(sample_rate)
         out.writeframes(to_s16(samples).astype("<i2").tobytes())
+
+
+def for_player(
+    samples: npt.NDArray[np.float32], sample_rate: int, *, lossless: bool
+) -> tuple[str, bytes]:
+    """Return (MIME type, bytes) of a file that every browser plays: FLAC, or MP3 at a third of it."""
+    import soundfile
+
+    kind, subtype = ("FLAC", "PCM_16") if lossless else ("MP3", "MPEG_LAYER_III")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_s16(samples), sample_rate, format=kind, subtype=subtype)
+    return "audio/flac" if lossless else "audio/mpeg", buffer.getvalue()
 
 
 def to_s16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import functools
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any, Final
+from pathlib import Path
+from typing import Final, Literal
 
 __all__ = [
     "audio_player",
+    "badge",
+    "boxed",
     "code",
-    "definitions",
-    "event_details",
-    "event_table",
-    "table",
+    "counted",
+    "head",
+    "style_text",
+    "styles",
     "text",
     "waveform_svg",
 ]
 
-_CELL: Final = (
-    "padding:1px 10px 1px 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"
-)
 _LONGEST: Final = 20_000
 
 # control characters, and bidirectional ones, which make shown text lie about its order
@@ -29,6 +29,7 @@ _HIDDEN: Final = dict.fromkeys(
     [
         *(n for n in (*range(0x20), *range(0x7F, 0xA0)) if chr(n) not in "\t\n\r"),
         *(0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+        *range(0xD800, 0xE000),  # half of a pair, which no page can be encoded with
     ],
     "\ufffd",
 )
@@ -47,70 +48,72 @@ def code(value: object) -> str:
     return f'<pre style="margin:2px 0;white-space:pre-wrap">{text(value)}</pre>'
 
 
-def audio_player(wav: bytes) -> str:
-    """Return a player that carries the bytes of a WAV file in itself."""
-    encoded = b64encode(wav).decode("ascii")
-    return f'<audio controls preload="metadata" src="data:audio/wav;base64,{encoded}"></audio>'
+@functools.cache
+def style_text() -> str:
+    """Return the style sheet of everything that rtnb shows."""
+    path = Path(__file__).parent / "_static" / "rtnb.css"
+    return path.read_text(encoding="utf-8")
 
 
-def waveform_svg(
-    low: Sequence[float], high: Sequence[float], *, color: str = "#0072b2", height: int = 48
-) -> str:
-    """Return a waveform as SVG, drawn from the minimum and maximum of each column.
+def styles() -> str:
+    """Return the style sheet of everything that rtnb shows, as an element."""
+    return f"<style>{style_text()}</style>"
+
+
+def boxed(body: str, plain: object) -> str:
+    """Return what an object shows in a cell.
+
+    Parameters
+    ----------
+    body
+        HTML. It is hidden until the styles are there.
+    plain
+        The text that is shown instead where styles are not trusted, as in a notebook from elsewhere.
+    """
+    return (
+        f'<div class="rtnb">{styles()}<pre class="rtnb-text">{text(plain)}</pre>'
+        f'<div class="rtnb-body" style="display:none">{body}</div></div>'
+    )
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a count with its noun: ``"1 turn"``, ``"2 turns"``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def badge(label: object, kind: Literal["", "good", "bad"] = "") -> str:
+    """Return a short word in a frame, coloured where it is good or bad news."""
+    return f'<span class="rtnb-badge{" rtnb-" + kind if kind else ""}">{text(label)}</span>'
+
+
+def head(title: object, *badges: str) -> str:
+    """Return the first line of what an object shows; `badges` are HTML already."""
+    return f'<div class="rtnb-head"><b>{text(title)}</b>{"".join(badges)}</div>'
+
+
+def audio_player(content: bytes, kind: str = "audio/wav") -> str:
+    """Return a player that carries the bytes of an audio file of a MIME type in itself."""
+    encoded = b64encode(content).decode("ascii")
+    return f'<audio controls preload="metadata" src="data:{text(kind)};base64,{encoded}"></audio>'
+
+
+def waveform_svg(low: Sequence[float], high: Sequence[float], *, height: int = 48) -> str:
+    """Return a waveform as SVG in the current colour, as wide as there is room.
 
     Parameters
     ----------
     low, high
-        One value a column, in [-1, 1].
-    color
-        Fill colour.
+        The minimum and maximum of each column, in [-1, 1].
     height
         Pixels.
     """
     middle = height / 2
+    width = max(len(high), 1)
     upper = [f"{x},{middle - v * middle:.1f}" for x, v in enumerate(high)]
     lower = [f"{x},{middle - v * middle:.1f}" for x, v in reversed(list(enumerate(low)))]
-    width = max(len(high), 1)
     return (
-        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="waveform" style="max-width:100%">'
-        f'<line x1="0" x2="{width}" y1="{middle}" y2="{middle}" stroke="{color}" '
-        f'stroke-width="0.5"/><polygon fill="{color}" stroke="{color}" stroke-width="0.5" '
-        f'points="{" ".join(upper + lower)}"/></svg>'
+        f'<svg class="rtnb-wave" viewBox="0 0 {width} {height}" preserveAspectRatio="none" '
+        f'role="img" aria-label="waveform"><line x1="0" x2="{width}" y1="{middle}" y2="{middle}" '
+        f'stroke="currentColor" stroke-width="0.5"/><polygon fill="currentColor" '
+        f'stroke="currentColor" stroke-width="0.5" points="{" ".join(upper + lower)}"/></svg>'
     )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; the cells of `rows` are HTML already, those of `head` are text."""
-    header = "".join(f'<th style="{_CELL}">{text(name)}</th>' for name in head)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def definitions(title: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Return a small titled table of names and values; the values are HTML already."""
-    rows = "".join(
-        f'<tr><th style="{_CELL}">{text(name)}</th><td style="{_CELL}">{value}</td></tr>'
-        for name, value in pairs
-    )
-    return f"<div><b>{text(title)}</b><table><tbody>{rows}</tbody></table></div>"
-
-
-def event_details(time: float, direction: str, type: str, data: dict[str, Any]) -> str:
-    """Return one event, its JSON folded away."""
-    arrow = "→" if direction == "sent" else "←"
-    body = code(json.dumps(data, indent=1, ensure_ascii=False))
-    return (
-        f"<details><summary>{time:.3f} s {arrow} <code>{text(type or 'unreadable')}</code>"
-        f"</summary>{body}</details>"
-    )
-
-
-def event_table(rows: Iterable[tuple[float, str, str, dict[str, Any]]], *, total: int) -> str:
-    """Return a table of events, each with its JSON folded away."""
-    shown = [event_details(*row) for row in rows]
-    note = "" if len(shown) == total else f", the last {len(shown)} shown"
-    return f"<div><b>{total} events</b>{note}{''.join(shown)}</div>"

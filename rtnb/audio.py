@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from rtnb import _audiofile, _html
-from rtnb.errors import AudioError
+from rtnb.clipview import ClipView, Role, clip_body
+from rtnb.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +24,11 @@ CALL_SAMPLE_RATE: Final = 48_000  # Hz; the RTP clock of Opus (RFC 7587 section 
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
-_PLAYER_LIMIT: Final = 120.0  # seconds embedded in a cell
+_PLAYER_LIMIT: Final = 300.0  # seconds embedded in a cell
+_LOSSLESS_LIMIT: Final = 20.0  # seconds up to which the player loses nothing below 12 kHz
 _PLAYER_RATE: Final = 24_000  # Hz; half the size, and all the band speech needs
 _COLUMNS: Final = 480
+_FULL_SCALE: Final = 32_767 / 32_768  # the largest that a 16-bit recording can hold
 
 
 def dbfs(value: float) -> float:
@@ -83,6 +85,8 @@ class Clip:
         Hz.
     gaps
         Lost spans as (start, end) in seconds; the samples there are silence.
+    role
+        ``"prompt"`` or ``"reply"``: whose colour it is shown in.
 
     Attributes
     ----------
@@ -92,6 +96,8 @@ class Clip:
         Hz.
     gaps : tuple of (float, float)
         Lost spans in seconds.
+    role : str
+        ``"prompt"`` or ``"reply"``.
 
     Raises
     ------
@@ -99,11 +105,12 @@ class Clip:
         The samples hold NaN or infinity, or the shape or rate cannot be audio.
     """
 
-    __slots__ = ("gaps", "sample_rate", "samples")
+    __slots__ = ("gaps", "role", "sample_rate", "samples")
 
     samples: Samples
     sample_rate: int
     gaps: tuple[tuple[float, float], ...]
+    role: Role
 
     def __init__(
         self,
@@ -111,6 +118,7 @@ class Clip:
         sample_rate: int,
         *,
         gaps: Iterable[tuple[float, float]] = (),
+        role: Role = "prompt",
     ):
         array = _as_mono(np.asarray(samples))
         sample_rate = _checked_rate(sample_rate)
@@ -122,6 +130,7 @@ class Clip:
         self.samples = array
         self.sample_rate = sample_rate
         self.gaps = tuple((float(start), float(end)) for start, end in gaps)
+        self.role = role
 
     # --- making and storing -----------------------------------------------------------------------
 
@@ -204,6 +213,16 @@ class Clip:
         """The largest magnitude in dBFS; ``-inf`` for silence."""
         return dbfs(float(np.abs(self.samples).max(initial=0.0)))
 
+    @property
+    def clipped(self) -> int:
+        """How many samples are at full scale three or more in a row, as overdriven ones are."""
+        full = np.abs(self.samples) >= _FULL_SCALE
+        inner = full[:-2] & full[1:-1] & full[2:]
+        run = np.zeros(len(full), bool)
+        for shift in range(3 if len(inner) else 0):
+            run[shift : shift + len(inner)] |= inner
+        return int(np.count_nonzero(run))
+
     # --- editing ----------------------------------------------------------------------------------
 
     def resample(self, sample_rate: int) -> Clip:
@@ -221,7 +240,7 @@ class Clip:
         """
         rate = _checked_rate(sample_rate)
         out = resample(self.samples, self.sample_rate, rate)
-        return Clip(np.clip(out, -1.0, 1.0), rate, gaps=self.gaps)
+        return Clip(np.clip(out, -1.0, 1.0), rate, gaps=self.gaps, role=self.role)
 
     def __getitem__(self, span: slice) -> Clip:
         """Cut by seconds: ``clip[0.5:1.2]``; negative values count from the end."""
@@ -234,7 +253,8 @@ class Clip:
             for a, b in self.gaps
             if b > offset and a < end / self.sample_rate
         ]
-        return Clip(self.samples[start : max(start, end)], self.sample_rate, gaps=gaps)
+        samples = self.samples[start : max(start, end)]
+        return Clip(samples, self.sample_rate, gaps=gaps, role=self.role)
 
     def _position(self, seconds: float | None, default: int) -> int:
         if seconds is None:
@@ -252,7 +272,7 @@ class Clip:
             )
         shifted = [(a + self.duration, b + self.duration) for a, b in other.gaps]
         joined = np.concatenate([self.samples, other.samples])
-        return Clip(joined, self.sample_rate, gaps=(*self.gaps, *shifted))
+        return Clip(joined, self.sample_rate, gaps=(*self.gaps, *shifted), role=self.role)
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -272,33 +292,71 @@ class Clip:
 
     def __repr__(self) -> str:
         peak = "silent" if np.isneginf(self.peak) else f"peak {self.peak:.1f} dBFS"
-        lost = f", {len(self.gaps)} gaps" if self.gaps else ""
+        lost = f", {_html.counted(len(self.gaps), 'gap')}" if self.gaps else ""
         return f"<Clip {self.duration:.2f} s, {self.sample_rate} Hz, {peak}{lost}>"
 
     def _repr_html_(self) -> str:
-        caption = _html.text(repr(self).strip("<>"))
+        return _html.boxed(clip_body(self._view()), repr(self))
+
+    def _view(self, *, compact: bool = False, columns: int = _COLUMNS) -> ClipView:
+        """Return what is shown of it; a compact player is smaller, and loses a little."""
+        caption = repr(self).strip("<>")
         if not len(self.samples):
-            return f"<div>{caption}</div>"
-        low, high = envelope(self.samples, _COLUMNS)
-        shown = self[:_PLAYER_LIMIT]
-        if shown.sample_rate > _PLAYER_RATE:
-            shown = shown.resample(_PLAYER_RATE)
-        note = "" if self.duration <= _PLAYER_LIMIT else f" (the first {_PLAYER_LIMIT:g} s)"
-        return (
-            f"<div>{_html.waveform_svg(low.tolist(), high.tolist())}<br>"
-            f"{_html.audio_player(shown._wav_bytes())}{note}<br>{caption}</div>"
+            return ClipView(f"{caption}: no samples", role=self.role)
+        if not np.isneginf(self.level):
+            caption += f", level {self.level:.1f} dBFS"
+        low, high = envelope(self.samples, columns)
+        sound = self[:_PLAYER_LIMIT].resample(_PLAYER_RATE)
+        lossless = not compact and self.duration <= _LOSSLESS_LIMIT
+        return ClipView(
+            caption,
+            low.tolist(),
+            high.tolist(),
+            _audiofile.for_player(sound.samples, sound.sample_rate, lossless=lossless),
+            "; ".join(self._notes()),
+            self.role,
         )
 
-    def _wav_bytes(self) -> bytes:
-        buffer = io.BytesIO()
-        _audiofile.write_wav(buffer, self.samples, self.sample_rate)
-        return buffer.getvalue()
+    def _notes(self) -> Iterator[str]:
+        if self.duration > _PLAYER_LIMIT:
+            yield f"the player has the first {_PLAYER_LIMIT:g} s"
+        if self.gaps:
+            lost = sum(end - start for start, end in self.gaps)
+            yield f"{lost * 1000:.0f} ms lost on the way"
+        if clipped := self.clipped:
+            yield f"clipped: {clipped} samples at full scale"
 
-    def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the waveform; see `rtnb.plots.waveform`."""
+    def plot(
+        self,
+        kind: Literal["waveform", "spectrogram", "level"] = "waveform",
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Axes:
+        """Draw the waveform, the spectrogram or the level.
+
+        Parameters
+        ----------
+        kind
+            Which of `rtnb.plots.waveform`, `rtnb.plots.spectrogram` and `rtnb.plots.level`.
+        ax
+            Where to draw; None takes pyplot's current axes.
+        **kwargs
+            Options of that function.
+        """
         from rtnb import plots
 
-        return plots.waveform(self, ax=ax, **kwargs)
+        draw: Any = {
+            "waveform": plots.waveform,
+            "spectrogram": plots.spectrogram,
+            "level": plots.level,
+        }.get(kind)
+        if draw is None:
+            raise ConfigurationError(
+                f"A clip is drawn as 'waveform', 'spectrogram' or 'level', not as {kind!r}."
+            )
+        axes: Axes = draw(self, ax=ax, **kwargs)
+        return axes
 
 
 def to_pcm(clip: Clip) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import itertools
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +17,13 @@ from rtnb.audio import Clip
 from rtnb.configuration import check_seconds
 from rtnb.connecting import connect
 from rtnb.errors import ConfigurationError, RtnbError, RunError
+from rtnb.liveline import following
+from rtnb.progress import Snapshot, of_batch
 from rtnb.prompts import as_prompt
 from rtnb.runfiles import RUN
+from rtnb.turnlist import Turns
 from rtnb.turns import Turn
+from rtnb.turnview import TurnView
 
 __all__ = ["Batch", "replay"]
 
@@ -27,8 +32,8 @@ Prompt = Clip | str | os.PathLike[str]
 _PATIENCE: Final = 30.0  # seconds that an answer may take, beside the prompt
 
 
-class Batch(list[Turn]):
-    """A list of turns that shows itself as a table.
+class Batch(Turns):
+    """A list of turns, each of a call of its own, with what could not be replayed.
 
     Attributes
     ----------
@@ -47,23 +52,33 @@ class Batch(list[Turn]):
         """Return prompt, voice, status or transcript, first audio and duration, as text."""
         return [_row(turn) for turn in self]
 
-    def __repr__(self) -> str:
-        head = f"<Batch of {len(self)} turns, {len(self.failures)} failures>"
-        return "\n".join([head, *(repr(turn) for turn in self)])
+    def _records(self) -> list[dict[str, Any]]:
+        """Return the rows of `to_frame`, counted from 1: each turn is the first of its call."""
+        return [record | {"turn": i} for i, record in enumerate(super()._records(), 1)]
 
-    def _repr_html_(self) -> str:
-        head = ["prompt", "voice", "transcript", "first audio", "duration"]
-        return _html.table(head, ([_html.text(cell) for cell in row] for row in self.rows()))
+    def _views(self, *, players: int) -> list[TurnView]:
+        views = super()._views(players=players)
+        return [dataclasses.replace(view, number=i) for i, view in enumerate(views, 1)]
+
+    def _title(self) -> str:
+        turns, failures = len(self), len(self.failures)
+        return f"Batch of {_html.counted(turns, 'turn')}, {_html.counted(failures, 'failure')}"
+
+    def _table(self) -> str:
+        failures = "".join(
+            f'<p class="rtnb-why">{_html.text(name)}: {_html.text(error)}</p>'
+            for name, error in self.failures
+        )
+        return super()._table() + failures
 
 
 def _row(turn: Turn) -> tuple[str, str, str, str, str]:
     prompt = turn.name or turn.prompt_transcript or f"turn {turn.number}"
     said = turn.transcript if turn.status == "completed" else f"({turn.status}) {turn.transcript}"
     first = turn.latency.first_audio
-    voice = getattr(turn._source, "voice", None) or ""
     return (
         prompt,
-        str(voice),
+        turn.voice or "",
         said.strip(),
         "–" if first is None else f"{first:.2f} s",
         f"{turn.reply.duration:.2f} s",
@@ -110,7 +125,8 @@ def replay(
     out
         A folder for the runs. A single call's run lies in it directly, several in subfolders.
     progress
-        Show a line a call on stderr; None shows it on a terminal or in a notebook.
+        Show a live line that counts the calls and tells what the running one does. None shows it
+        in a notebook and on a terminal, unless the environment variable ``RTNB_PROGRESS`` is 0.
     turn_timeout
         Seconds that a turn may take; None gives it twice the prompt's duration and 30 s.
     **options
@@ -131,17 +147,21 @@ def replay(
     if turn_timeout is not None:
         check_seconds("turn_timeout", turn_timeout, or_none=True)
     jobs = list(_jobs(prompts, voices, repeat, out))
-    report = _reporter(progress, len(jobs))
     batch = Batch()
-    for job in jobs:
-        report(job.name, job.voice)
-        try:
-            turn, folder = _replay_one(job, endpoint, turn_timeout or job.timeout, options)
-        except RtnbError as error:
-            batch.failures.append((job.name, error))
-            continue
-        batch.append(turn)
-        batch.folders.append(folder)
+    options |= {"progress": progress}
+    with following(progress) as line:
+        counting = _Counting(jobs, batch)
+        line.watch(counting.how_far)
+        for number, job in enumerate(jobs, 1):
+            counting.number = number
+            try:
+                turn, folder = _replay_one(job, endpoint, turn_timeout or job.timeout, options)
+            except RtnbError as error:
+                batch.failures.append((job.name, error))
+                continue
+            batch.append(turn)
+            batch.folders.append(folder)
+        counting.number = len(jobs) + 1
     if batch.failures and not batch:
         raise batch.failures[0][1]
     return batch
@@ -154,6 +174,23 @@ def _replay_one(
         turn = session.ask(job.prompt, timeout=timeout)
         session._files.flush()
         return turn, session.folder
+
+
+@dataclass(slots=True)
+class _Counting:
+    """How far a `replay` is."""
+
+    jobs: Sequence[_Job]
+    batch: Batch
+    number: int = 1  # of the running call
+    started: float = field(default_factory=time.monotonic)
+
+    def how_far(self) -> Snapshot:
+        job = self.jobs[min(self.number, len(self.jobs)) - 1]
+        seconds = time.monotonic() - self.started
+        ended = Counter(str(turn.status) for turn in list(self.batch))
+        ended["not replayed"] = len(self.batch.failures)
+        return of_batch(self.number, len(self.jobs), job.name, job.voice, seconds, ended)
 
 
 def _jobs(
@@ -192,19 +229,3 @@ def _folders(
         return
     for number, (name, voice) in enumerate(names, 1):
         yield root / "-".join(filter(None, [f"{number:03d}", name, voice]))
-
-
-def _reporter(progress: bool | None, total: int) -> Callable[[str, str | None], None]:
-    """Return what tells of each call: nothing, or one line on stderr."""
-    shown = sys.stderr.isatty() or "ipykernel" in sys.modules if progress is None else progress
-    count = itertools.count(1)
-
-    def report(name: str, voice: str | None) -> None:
-        number = next(count)
-        if shown:
-            with contextlib.suppress(OSError):
-                said = f" ({voice})" if voice else ""
-                sys.stderr.write(f"[{number}/{total}] {name}{said}\n")
-                sys.stderr.flush()
-
-    return report

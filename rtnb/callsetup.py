@@ -183,7 +183,7 @@ def closed_error(closed: m.Closed, endpoint: Endpoint) -> RtnbError:
         case "bad_answer":
             return AnswerError(f"{where}: {mask(closed.reason)}")
         case "closed":
-            return CallClosedError(f"The call is over: {closed.reason}.")
+            return CallClosedError(f"The call is over: {closed.reason.rstrip('.')}.")
         case "peer_gone":
             return CallClosedError(f"The call is over; {where} is gone. {closed.reason}")
         case _:

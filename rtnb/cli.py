@@ -76,6 +76,7 @@ def _add_replay(commands: Any) -> None:
     replay.add_argument("--voice", help="the voice of the answers")
     replay.add_argument("--model", help="the model")
     replay.add_argument("--out", metavar="DIR", help="where to keep the runs")
+    replay.add_argument("--quiet", action="store_true", help="show no progress")
     replay.set_defaults(run=_replay)
 
 
@@ -96,6 +97,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
     # nothing is started for a prompt that cannot be played, and none is read twice
     prompts = [as_prompt(Path(prompt))[1] for prompt in arguments.prompts]
+    quiet = {"progress": False} if arguments.quiet else {}
     with _endpoint(arguments.to) as endpoint:
         batch = replay(
             prompts,
@@ -103,6 +105,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             voices=arguments.voice,
             model=arguments.model,
             out=arguments.out,
+            **quiet,
         )
         _print_table(batch)
     for name, error in batch.failures:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from rtnb.callsetup import find_endpoint, write_run_info
 from rtnb.configuration import (
@@ -18,12 +22,18 @@ from rtnb.configuration import (
 )
 from rtnb.dialects import Json
 from rtnb.engine import Engine, shared_engine
+from rtnb.liveline import following
+from rtnb.progress import Snapshot, of_connecting
 from rtnb.registry import enroll
 from rtnb.runfiles import create_run_folder, discard_run
 from rtnb.session import Session
-from rtnb.signaling import EphemeralKey, as_ephemeral_key
+from rtnb.signaling import Endpoint, EphemeralKey, as_ephemeral_key
 
-__all__ = ["connect"]
+__all__ = ["Waiting", "connect", "watched_by"]
+
+_watcher: Final[contextvars.ContextVar[Callable[[Waiting], None] | None]] = contextvars.ContextVar(
+    "rtnb_watcher", default=None
+)
 
 
 def connect(
@@ -48,6 +58,8 @@ def connect(
     timeout: float = 30.0,
     max_duration: float | None = 3600.0,
     idle_close: float | None = 900.0,
+    # what is shown meanwhile
+    progress: bool | None = None,
     # escape hatch
     engine: Engine | None = None,
 ) -> Session:
@@ -81,6 +93,9 @@ def connect(
         Seconds after which the call is closed.
     idle_close
         Seconds without a turn after which the call is closed.
+    progress
+        Show a live line while this, and each `Session.ask`, waits. None shows it in a notebook and
+        on a terminal, unless the environment variable ``RTNB_PROGRESS`` is 0.
     engine
         The media host to use; None shares one media process among all sessions.
 
@@ -104,25 +119,85 @@ def connect(
     )
     key = as_ephemeral_key(ephemeral_key)
     place = find_endpoint(endpoint, api_key=api_key, base_url=base_url, needs_key=key is None)
-    if engine is None:
-        engine = shared_engine()  # starts while the key is minted
-    session = Session(
-        place,
-        engine,
-        folder=create_run_folder(record_to),
-        started=started,
-        config=config,
-        tools=offered,
-        max_duration=max_duration,
-        idle_close=idle_close,
-    )
-    write_run_info(session.folder, place, config, session._id)
-    enroll(session)
+    waiting = Waiting(place, started, mints=key is None and place.exchange_form == "raw")
+    with following(progress) as line:
+        line.watch(waiting.how_far)
+        if engine is None:
+            engine = shared_engine()  # starts while the key is minted
+        session = waiting.session = Session(
+            place,
+            engine,
+            folder=create_run_folder(record_to),
+            started=started,
+            config=config,
+            tools=offered,
+            max_duration=max_duration,
+            idle_close=idle_close,
+        )
+        session._progress = progress
+        write_run_info(session.folder, place, config, session._id)
+        enroll(session)
+        try:
+            if (watcher := _watcher.get()) is not None:
+                watcher(waiting)
+            session._connect(key, ice_servers, timeout)
+        except BaseException:  # an interrupt too must not leave a call open
+            session.close("connecting failed")
+            if not len(session.events):  # or the folder could not be used again
+                discard_run(session.folder)
+            raise
+        return session
+
+
+@contextlib.contextmanager
+def watched_by(watcher: Callable[[Waiting], None]) -> Iterator[None]:
+    """Let `watcher` have each call that `connect` begins in the block, before it goes out.
+
+    Parameters
+    ----------
+    watcher
+        What it raises ends the call.
+    """
+    token = _watcher.set(watcher)
     try:
-        session._connect(key, ice_servers, timeout)
-    except BaseException:  # an interrupt too must not leave a call open
-        session.close("connecting failed")
-        if not len(session.events):  # or the folder could not be used again
-            discard_run(session.folder)
-        raise
-    return session
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A call that `connect` is placing.
+
+    Attributes
+    ----------
+    endpoint : Endpoint
+        Where it goes.
+    started : float
+        Monotonic seconds.
+    mints : bool
+        A key is minted first.
+    session : Session or None
+        Not open yet; closing it gives the call up.
+    """
+
+    endpoint: Endpoint
+    started: float  # monotonic seconds
+    mints: bool
+    session: Session | None = None
+
+    def how_far(self) -> Snapshot:
+        """Return the phase it is in."""
+        place = urlsplit(self.endpoint.base_url).netloc.rpartition("@")[2]
+        seconds, session = time.monotonic() - self.started, self.session
+        if session is None:
+            return of_connecting(place, seconds)
+        with session.changed:
+            return of_connecting(
+                place,
+                seconds,
+                session._reached,
+                session._http,
+                mints=self.mints,
+                offered=session.offer is not None,
+            )

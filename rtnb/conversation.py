@@ -279,7 +279,9 @@ class Conversation:
             start = turn.plays[play][0]
             turn.plays[play] = (time if start is None else start, time)
             turn.touched = time
-            if cancelled:  # the commit and the request that would have followed are not sent
+            if (
+                cancelled and not turn.holding
+            ):  # the commit and the request that would have followed are not sent
                 self._input.manual_commits -= self._requests.withdraw(turn)
                 effects += self._restore(turn)
         return [*effects, *self._next_request()]

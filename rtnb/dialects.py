@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["BETA", "DIALECTS", "GA", "Dialect", "Json", "merged"]
+__all__ = ["BETA", "DIALECTS", "GA", "Dialect", "Json", "merged", "model_of", "voice_of"]
 
 Json = dict[str, Any]
 
@@ -54,6 +54,17 @@ def merged(base: Json, change: Json) -> Json:
         else:
             out[key] = deepcopy(value)
     return out
+
+
+def model_of(*sessions: Json) -> str | None:
+    """Return the model that the first of some session objects in GA form names."""
+    return next((str(s["model"]) for s in sessions if s.get("model")), None)
+
+
+def voice_of(*sessions: Json) -> str | None:
+    """Return the voice that the first of some session objects in GA form names."""
+    voices = [s.get("audio", {}).get("output", {}).get("voice") for s in sessions]
+    return next((str(voice) for voice in voices if voice), None)
 
 
 # --- beta ----------------------------------------------------------------------------------------

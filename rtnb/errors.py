@@ -28,6 +28,8 @@
 
 from __future__ import annotations
 
+from rtnb import _html
+
 __all__ = [
     "AnswerError",
     "AudioError",
@@ -57,6 +59,10 @@ __all__ = [
 
 class RtnbError(Exception):
     """The root of every exception that rtnb raises on purpose."""
+
+    def _repr_html_(self) -> str:
+        sentence = f'<p class="rtnb-why">{_html.text(self)}</p>'
+        return _html.boxed(_html.head(type(self).__name__) + sentence, repr(self))
 
 
 class AudioError(RtnbError, ValueError):

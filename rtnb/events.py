@@ -7,18 +7,25 @@ import threading
 import time as _time
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-from rtnb import _html
+from rtnb import eventview
 from rtnb._masking import mask
 from rtnb.errors import TurnTimeoutError
+from rtnb.eventrows import Row, Rows, lines
+from rtnb.eventtext import kind_of, plain, summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Direction", "Event", "EventLog"]
 
 Direction = Literal["sent", "received"]
 
-_TYPE_WIDTH: Final = 48
-_SHOWN: Final = 200
+_SAID: Final = 60  # characters of its summary in the repr of an event
+_DEEPEST: Final = 100  # levels of a frame that is read; code that copies or writes it recurses
+_PLAIN: Final = 160  # rows of the text in a cell, which is cut at 20,000 characters
+_FOLDED: Final = 50_000  # of a very long log only the latest events are folded into rows
 
 
 class Event:
@@ -60,13 +67,16 @@ class Event:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The parsed event; an unreadable frame is ``{"type": "", "unreadable": text}``."""
+        """The parsed event; an unreadable frame is ``{"type": "", "unreadable": text}``.
+
+        A frame is unreadable if it is no JSON object, or is nested deeper than 100 levels.
+        """
         if self._data is None:
             try:
                 parsed = json.loads(self._text)
-            except ValueError:
+            except (ValueError, RecursionError):  # no JSON, or nested deeper than Python reads
                 parsed = None
-            usable = isinstance(parsed, dict)
+            usable = isinstance(parsed, dict) and not _too_deep(parsed, self._text)
             self._data = parsed if usable else {"type": "", "unreadable": self._text}
         return self._data
 
@@ -75,10 +85,22 @@ class Event:
         return {"time": round(self.time, 6), "direction": self.direction, "event": self.data}
 
     def __repr__(self) -> str:
-        return f"<Event {self.time:.3f} s {self.direction} {self.type or 'unreadable'}>"
+        kind = plain(self.type, 80) or (kind_of(self) or "without a type")
+        said = plain(summary(self), _SAID)
+        return f"<Event {self.time:.3f} s {self.direction} {kind}{': ' if said else ''}{said}>"
 
     def _repr_html_(self) -> str:
-        return _html.event_details(self.time, self.direction, self.type, self.data)
+        return eventview.event_html(Row(0, self), plain_text=repr(self))
+
+
+def _too_deep(value: Any, text: str) -> bool:
+    if text.count("{") + text.count("[") <= _DEEPEST:
+        return False
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [v.values() if isinstance(v, dict) else v for v in level]
+        level = [v for values in inner for v in values if isinstance(v, dict | list)]
+    return bool(level)
 
 
 class EventLog:
@@ -192,6 +214,12 @@ class EventLog:
         """The types, in order."""
         return [event.type for event in list(self._events)]
 
+    def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw the events as marks in lanes over the call's clock; see `rtnb.plots.events`."""
+        from rtnb import plots
+
+        return plots.events(self, ax=ax, **kwargs)
+
     def __len__(self) -> int:
         return len(self._events)
 
@@ -209,18 +237,20 @@ class EventLog:
             raise LookupError("This event log is empty; nothing has matched, or nothing came yet.")
         return self._events[index]
 
+    def _rows(self) -> list[Row]:
+        return Rows(self._events[-_FOLDED:]).rows
+
+    def _text(self, rows: list[Row], most: int) -> str:
+        shown = lines(rows[-most:])
+        head = f"<EventLog {len(self._events)} events>"
+        if len(shown) < len(rows):
+            head += f" (the last {len(shown)} rows)"
+        return "\n".join([head, *shown])
+
     def __repr__(self) -> str:
-        events = list(self._events)
-        lines = [
-            f"{e.time:9.3f}  {'→' if e.direction == 'sent' else '←'}  {e.type[:_TYPE_WIDTH]}"
-            for e in events[-_SHOWN:]
-        ]
-        hidden = len(events) - len(lines)
-        head = f"<EventLog {len(events)} events>"
-        if hidden:
-            head += f" (the last {len(lines)})"
-        return "\n".join([head, *lines])
+        return self._text(self._rows(), eventview.SHOWN)
 
     def _repr_html_(self) -> str:
-        rows = [(e.time, e.direction, e.type, e.data) for e in list(self._events)[-_SHOWN:]]
-        return _html.event_table(rows, total=len(self._events))
+        total = len(self._events)
+        rows = self._rows()
+        return eventview.log_html(rows, total=total, plain_text=self._text(rows, _PLAIN))

@@ -23,9 +23,10 @@ from rtnb.callsetup import closed_error, service_error, signal
 from rtnb.conversation import Conversation, Effect, RunTool, Send, TurnOver
 from rtnb.dialects import Json
 from rtnb.engine import Engine, call_id
-from rtnb.errors import CallClosedError, CallError, ConfigurationError, RtnbError
+from rtnb.errors import CallClosedError, CallError, RtnbError
 from rtnb.events import Event, EventLog
-from rtnb.measure import AUDIBLE_LEVEL
+from rtnb.meters import Meter
+from rtnb.outbox import Outbox
 from rtnb.prompts import as_prompt
 from rtnb.recorded import Recorded
 from rtnb.registry import leave
@@ -35,6 +36,7 @@ from rtnb.signaling import Endpoint, EphemeralKey
 from rtnb.toolruns import run_call
 from rtnb.tools import Tool
 from rtnb.turnfiles import TurnFiles
+from rtnb.turnlist import Turns
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
 
@@ -82,7 +84,7 @@ class LiveCall(Recorded):
         self.endpoint = endpoint
         self.folder = folder
         self.events = EventLog()
-        self.turns: list[Turn] = []
+        self.turns = Turns()
         self.changed = threading.Condition(threading.RLock())
         self.state = "connecting"
         self.offer: SdpView | None = None
@@ -90,26 +92,27 @@ class LiveCall(Recorded):
         self.audio = RunAudio(folder)
         self.call_id: str | None = None
         self.failure: str | None = None
+        self.ended: str | None = None  # why the call is over, once it is
         self.trouble: str | None = None  # what is wrong with the recording, while the call goes on
         self._owner = os.getpid()
         self._id = call_id()
         self._engine = engine
+        self._out = Outbox(engine, self._id, endpoint.dialect)
         self._started = started
         self._config = config
         self._conversation = Conversation(endpoint.dialect)
-        self._files = TurnFiles(folder, lambda text: self._try_send(m.Note(self._id, text)))
+        self._files = TurnFiles(folder, lambda text: self._out.send(m.Note(self._id, text)))
         self._tools: dict[str, Tool | Json] = {_tool_name(t): t for t in tools}
         self._reached: dict[str, float] = {}
         self._http: dict[str, float] = {}
         self._stats: dict[int, Json] = {}
         self._closed: m.Closed | None = None
         self._offered: str | None = None
-        self._largest = 65_536
         self._over: list[tuple[TurnState, Callable[[], None]]] = []
         self._max_duration = max_duration
         self._idle_close = idle_close
         self._active_at = 0.0
-        self._audible = {"sent": 0.0, "heard": 0.0}  # seconds
+        self._meters = {"sent": Meter(), "heard": Meter()}
         self._play = 0
         engine.register(self._id, self._on_message)
 
@@ -139,7 +142,7 @@ class LiveCall(Recorded):
         )
         self.call_id = answer.call_id
         self.answer = SdpView(answer, "answer")
-        self._largest = max_message_size(answer)
+        self._out.largest = max_message_size(answer)
         self._engine.send(m.Answer(self._id, str(answer)))
         with self.changed:
             self._until(lambda: "channel" in self._reached, deadline, "the data channel")
@@ -220,8 +223,8 @@ class LiveCall(Recorded):
                     self._files.request(asking, event)
                 return talk.sent(event)
             case m.AudioWritten():
-                self._audible["sent"] += _audible(message.sent)
-                self._audible["heard"] += _audible(message.heard)
+                self._meters["sent"].take(message.sent, message.end)
+                self._meters["heard"].take(message.heard, message.end)
                 self._note_trouble(message.failure)
                 self._check_limits(message.end)
                 return talk.heard(message.end, message.heard)
@@ -254,7 +257,8 @@ class LiveCall(Recorded):
             threading.Thread(target=self._hang_up, name="rtnb-hang-up", daemon=True).start()
         leave(self)
         at = closed.time if closed.time >= 0 else self._now()
-        return self._conversation.closed(at, self.failure or f"The call is over: {closed.reason}.")
+        self.ended = self.failure or f"The call is over: {closed.reason.rstrip('.')}."
+        return self._conversation.closed(at, self.ended)
 
     def _note_trouble(self, failure: str | None) -> None:
         if failure and self.trouble is None:
@@ -278,33 +282,11 @@ class LiveCall(Recorded):
         for effect in effects:
             match effect:
                 case Send():
-                    self._send_text(self.endpoint.dialect.event_to_wire(effect.event))
+                    self._out.send_event(effect.event)
                 case RunTool():
                     self._start_tool(effect)
                 case TurnOver():
                     self._finish_turn(effect.turn)
-
-    def _send_text(self, event: Json) -> None:
-        self._try_send(m.SendEvent(self._id, self._encoded(event)))
-
-    def _encoded(self, event: Json, *, around: int = 0) -> str:
-        # half a surrogate pair cannot be sent; it becomes a question mark
-        text = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
-        size = len(text.encode()) + around
-        if size > self._largest:
-            raise ConfigurationError(
-                f"An event of {size} bytes is too large for this server, which takes "
-                f"{self._largest}; send less at a time."
-            )
-        return text
-
-    def _try_send(self, message: m.Message) -> bool:
-        """Send to the media process; if it has died, `Closed` is on its way and says so."""
-        try:
-            self._engine.send(message)
-        except CallError:
-            return False
-        return True
 
     def _start_tool(self, effect: RunTool) -> None:
         tool = self._tools.get(effect.call.name)
@@ -318,7 +300,7 @@ class LiveCall(Recorded):
 
     def _run_tool(self, effect: RunTool, tool: Tool | None) -> None:
         call = effect.call
-        limit = max(self._largest - _AROUND_OUTPUT, 0)
+        limit = max(self._out.largest - _AROUND_OUTPUT, 0)
         outcome = run_call(tool, call.name, call.arguments, limit=limit)
         output, error = outcome.output, outcome.error
         with self.changed:
@@ -349,9 +331,8 @@ class LiveCall(Recorded):
         play = f"play-{self._play}"
         self._conversation.play_queued(state, play)
         self._files.play(state, play, self._now())
-        wire = self.endpoint.dialect.event_to_wire
-        texts = tuple(self._encoded(wire(event)) for event in then)
-        self._try_send(m.Play(self._id, play, pcm, texts, _COMMIT_AFTER))
+        texts = tuple(self._out.encoded_event(event) for event in then)
+        self._out.send(m.Play(self._id, play, pcm, texts, _COMMIT_AFTER))
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -364,8 +345,8 @@ class LiveCall(Recorded):
                 self.state = "closing"
                 # while the run can still be written to
                 self._act(self._conversation.closed(self._now(), f"The call is over: {reason}."))
-                self._try_send(m.Note(self._id, json.dumps({"record": "closed", "reason": reason})))
-            if self._closed is None and self._try_send(m.Close(self._id, reason)):
+                self._out.send(m.Note(self._id, json.dumps({"record": "closed", "reason": reason})))
+            if self._closed is None and self._out.send(m.Close(self._id, reason)):
                 self._wait(lambda: self._closed is not None, _CLOSE)
             self.state = "closed"
         self._files.close()
@@ -398,6 +379,14 @@ class LiveCall(Recorded):
             self._check_open()
             self._play_clip(turn, pcm, [])
 
+    def stop_playing(self, turn: TurnState) -> None:
+        """Stop what is played into a push-to-talk turn; `Turn.stop` calls it."""
+        with self.changed:
+            if turn.holding:
+                for play, (_, end) in turn.plays.items():
+                    if end is None:
+                        self._out.send(m.Cancel(self._id, play))
+
     # --- small facts ------------------------------------------------------------------------------
 
     def _now(self) -> float:
@@ -411,11 +400,6 @@ class LiveCall(Recorded):
             raise closed_error(self._closed, self.endpoint)
         if self.state in ("closing", "closed"):
             raise CallClosedError("The session is closed; call rtnb.connect again.")
-
-
-def _audible(levels: Sequence[float]) -> float:
-    """Return how many seconds of 20 ms windows are audible."""
-    return 0.02 * sum(level > AUDIBLE_LEVEL for level in levels)
 
 
 def _tool_name(tool: Tool | Json) -> str:

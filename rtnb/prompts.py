@@ -73,11 +73,15 @@ def as_prompt(prompt: object) -> tuple[str | None, Clip | str]:
     )
 
 
+def named(clip: Clip, name: str) -> NamedClip:
+    """Return a clip that knows this name."""
+    known = NamedClip(clip.samples, clip.sample_rate, gaps=clip.gaps, role=clip.role)
+    known.name = name
+    return known
+
+
 def _named(path: Path) -> Clip:
-    clip = NamedClip.read(path)
-    assert isinstance(clip, NamedClip)
-    clip.name = path.stem
-    return clip
+    return named(Clip.read(path), path.stem)
 
 
 def _text(text: str) -> str:

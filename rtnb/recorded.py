@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rtnb.audio import Clip
+from rtnb.conversation import Conversation
+from rtnb.dialects import Json, model_of, voice_of
 from rtnb.runaudio import RunAudio
 
 if TYPE_CHECKING:
@@ -24,6 +26,19 @@ class Recorded:
 
     audio: RunAudio
 
+    _conversation: Conversation
+    _config: Json
+
+    @property
+    def model(self) -> str | None:
+        """The model, as the server says, or as asked for."""
+        return model_of(self._conversation.session, self._config)
+
+    @property
+    def voice(self) -> str | None:
+        """The voice, as the server says, or as asked for."""
+        return voice_of(self._conversation.session, self._config)
+
     @property
     def sent(self) -> Clip:
         """Everything we sent (so far), 48,000 Hz, from 0 of the call's clock."""
@@ -35,7 +50,7 @@ class Recorded:
         return self.audio.clip("heard")
 
     def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw both waveforms and the event lanes on one time axis; see `rtnb.plots.timeline`."""
+        """Draw what was sent and heard, spans and events on one time axis; see `plots.timeline`."""
         from rtnb import plots
 
         return plots.timeline(self, ax=ax, **kwargs)

@@ -19,10 +19,19 @@ class _Closable(Protocol):
 _owner: Final = os.getpid()
 _lock: Final = threading.Lock()
 _live: Final[dict[int, tuple[_Closable, tuple[str, str] | None]]] = {}
+_others: Final[set[int]] = set()  # ids of what lives and is no session
 
 
-def enroll(session: _Closable) -> None:
-    """Remember a session, and close those that an earlier run of the same cell made."""
+def enroll(session: _Closable, *, listed: bool = True) -> None:
+    """Remember a session, and close those that an earlier run of the same cell made.
+
+    Parameters
+    ----------
+    session
+        A session, or what is to be closed like one.
+    listed
+        Whether `live` names it.
+    """
     cell = cell_run()
     with _lock:
         atexit.unregister(_close_all)
@@ -33,6 +42,8 @@ def enroll(session: _Closable) -> None:
             if cell is not None and made is not None and made[0] == cell[0] and made[1] != cell[1]
         ]
         _live[id(session)] = (session, cell)
+        if not listed:
+            _others.add(id(session))
     for one in stale:
         one.close("its cell was run again")
 
@@ -41,16 +52,19 @@ def leave(session: _Closable) -> None:
     """Forget a session that is closed."""
     with _lock:
         _live.pop(id(session), None)
+        _others.discard(id(session))
 
 
 def live() -> list[_Closable]:
     """Return the sessions that are not closed, oldest first."""
     with _lock:
-        return [session for session, _ in _live.values()]
+        return [session for key, (session, _) in _live.items() if key not in _others]
 
 
 def _close_all() -> None:
     if os.getpid() != _owner:
         return  # a forked child must not end its parent's calls
-    for session in live():
+    with _lock:
+        everything = [session for session, _ in _live.values()]
+    for session in everything:
         session.close("the program ended")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from rtnb.audio import CALL_SAMPLE_RATE, Clip
+from rtnb.clipview import Role
 from rtnb.runfiles import AUDIO, PACKETS, WAV_HEADER
 
 __all__ = ["RunAudio", "Side"]
 
 Side = Literal["sent", "heard"]
 
+_ROLES: Final[dict[Side, Role]] = {"sent": "prompt", "heard": "reply"}
 _BLOCK: Final = 4  # bytes of one stereo sample
+_READ: Final = 1 << 18  # samples read at once where a stretch is only summed up
+_WINDOW: Final = CALL_SAMPLE_RATE // 50  # samples of one level, 20 ms
+
+Floats = npt.NDArray[np.float32]
 
 
 class RunAudio:
@@ -40,17 +48,95 @@ class RunAudio:
 
     def clip(self, side: Side, start: float = 0.0, end: float | None = None) -> Clip:
         """Return a stretch of one side; what is not on disk (yet) is left out."""
-        end = self.duration if end is None else min(end, self.duration)
-        first = max(round(start * CALL_SAMPLE_RATE), 0)
-        count = max(round(end * CALL_SAMPLE_RATE) - first, 0)
+        first, count = self._range(start, end)
         if not count:
-            return Clip(np.zeros(0, np.float32), CALL_SAMPLE_RATE)
+            return Clip(np.zeros(0, np.float32), CALL_SAMPLE_RATE, role=_ROLES[side])
         raw = np.fromfile(
             self._folder / AUDIO, "<i2", count * 2, offset=WAV_HEADER + first * _BLOCK
         )
         channel = raw[: len(raw) // 2 * 2].reshape(-1, 2)[:, 0 if side == "sent" else 1]
         gaps = self._gaps(first, first + count) if side == "heard" else []
-        return Clip(channel, CALL_SAMPLE_RATE, gaps=gaps)
+        return Clip(channel, CALL_SAMPLE_RATE, gaps=gaps, role=_ROLES[side])
+
+    def envelope(
+        self, side: Side, start: float = 0.0, end: float | None = None, *, columns: int = 2400
+    ) -> tuple[Floats, Floats]:
+        """Return the minimum and the maximum of each of at most `columns` equal parts of a stretch.
+
+        The file is read in blocks: an hour takes no more memory than a second.
+
+        Parameters
+        ----------
+        side
+            ``"sent"`` or ``"heard"``.
+        start, end
+            Seconds on the call's clock; what is not on disk (yet) is left out.
+        columns
+            The most parts to make.
+
+        Returns
+        -------
+        low, high : numpy.ndarray
+            float32, shape (n,) with n <= `columns`, in [-1, 1]; n is 0 where nothing is on disk.
+        """
+        first, count = self._range(start, end)
+        edges = np.linspace(0, count, min(columns, count) + 1).astype(np.int64)[:-1]
+        low, high = np.full(len(edges), 32767, np.int16), np.full(len(edges), -32768, np.int16)
+        for at, block in self._blocks(side, first, count):
+            one = np.searchsorted(edges, at, "right") - 1  # the column in which the block begins
+            two = np.searchsorted(edges, at + len(block), "left")
+            starts = np.maximum(edges[one:two] - at, 0)
+            low[one:two] = np.minimum(low[one:two], np.minimum.reduceat(block, starts))
+            high[one:two] = np.maximum(high[one:two], np.maximum.reduceat(block, starts))
+        return _in_full_scale(low), _in_full_scale(high)
+
+    def levels(self, side: Side, start: float = 0.0, end: float | None = None) -> Floats:
+        """Return the RMS in dBFS of each 20 ms of a stretch; digital silence is -120.
+
+        Parameters
+        ----------
+        side
+            ``"sent"`` or ``"heard"``.
+        start, end
+            Seconds on the call's clock; what is not on disk (yet) is left out.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (n,): whole windows only. The file is read in blocks.
+        """
+        first, count = self._range(start, end)
+        power = []
+        for _, block in self._blocks(side, first, count // _WINDOW * _WINDOW):
+            rows = _in_full_scale(block).reshape(-1, _WINDOW)
+            power.append(np.einsum("ij,ij->i", rows, rows) / _WINDOW)
+        joined = np.concatenate(power) if power else np.zeros(0, np.float32)
+        return np.asarray(10 * np.log10(np.maximum(joined, 1e-12)), np.float32)
+
+    def gaps(self, start: float = 0.0, end: float | None = None) -> list[tuple[float, float]]:
+        """Return the lost stretches of what was heard, as (start, end) on the call's clock."""
+        first, count = self._range(start, end)
+        offset = first / CALL_SAMPLE_RATE
+        return [(a + offset, b + offset) for a, b in self._gaps(first, first + count)]
+
+    def _range(self, start: float, end: float | None) -> tuple[int, int]:
+        """Return the first sample of a stretch and how many of it are on disk."""
+        end = self.duration if end is None else min(end, self.duration)
+        first = max(round(start * CALL_SAMPLE_RATE), 0)
+        return first, max(round(end * CALL_SAMPLE_RATE) - first, 0)
+
+    def _blocks(
+        self, side: Side, first: int, count: int
+    ) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
+        """Yield (position from the first sample, samples) of one side, a bounded block at a time."""
+        if not count:
+            return
+        size = _READ // _WINDOW * _WINDOW  # whole windows, for those who count in them
+        with (self._folder / AUDIO).open("rb") as file:
+            file.seek(WAV_HEADER + first * _BLOCK)
+            for at in range(0, count, size):
+                raw = np.frombuffer(file.read(min(size, count - at) * _BLOCK), "<i2")
+                yield at, np.ascontiguousarray(raw.reshape(-1, 2)[:, 0 if side == "sent" else 1])
 
     def _gaps(self, first: int, last: int) -> list[tuple[float, float]]:
         """Return the lost stretches between two samples, in seconds from the first."""
@@ -74,3 +160,8 @@ class RunAudio:
         except (OSError, ValueError):
             return found
         return found
+
+
+def _in_full_scale(samples: npt.NDArray[np.int16]) -> Floats:
+    """Return 16-bit samples as float32 in [-1, 1]."""
+    return np.multiply(samples, 2**-15, dtype=np.float32)

@@ -20,6 +20,8 @@ from rtnb.events import Event, EventLog
 from rtnb.recorded import Recorded
 from rtnb.runaudio import RunAudio
 from rtnb.runfiles import EVENTS, RUN, TURNS, runs_root
+from rtnb.sessionview import call_body
+from rtnb.turnlist import Turns
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
 
@@ -58,8 +60,10 @@ class Run(Recorded):
         self.events = EventLog(_read_events(folder, dialect.normalised))
         records = list(_json_lines(folder / TURNS))
         self.complete = any(r.get("record") == "closed" for r in records)
-        states = _rebuilt(self.events, records, Conversation(dialect), self.audio.duration)
-        self.turns = [Turn(state, self) for state in states]
+        self._conversation = Conversation(dialect)
+        self._config = self.info.get("session") or {}
+        states = _rebuilt(self.events, records, self._conversation, self.audio.duration)
+        self.turns = Turns(Turn(state, self) for state in states)
 
     @property
     def duration(self) -> float:
@@ -70,6 +74,9 @@ class Run(Recorded):
         """Refuse: a recorded call cannot be spoken into."""
         raise ConfigurationError("This turn belongs to a saved run; use rtnb.connect to speak.")
 
+    def stop_playing(self, turn: TurnState) -> None:
+        """Do nothing: nothing is played into a recorded call."""
+
     def when_over(self, turn: TurnState, callback: Callable[[], None]) -> None:
         """Call back at once: every turn of a run is over."""
         callback()
@@ -77,14 +84,22 @@ class Run(Recorded):
     def __repr__(self) -> str:
         state = "" if self.complete else ", not closed in order"
         return (
-            f"<Run {self.folder.name}: {len(self.turns)} turns, {self.duration:.1f} s, "
-            f"{len(self.events)} events{state}>"
+            f"<Run {self.folder.name}: {_html.counted(len(self.turns), 'turn')}, "
+            f"{self.duration:.1f} s, {len(self.events)} events{state}>"
         )
 
     def _repr_html_(self) -> str:
-        rows = [(str(t.number), _html.text(t.status), _html.text(t.transcript)) for t in self.turns]
-        body = _html.table(["turn", "status", "transcript"], rows)
-        return f"<div>{_html.text(repr(self).strip('<>'))}{body}</div>"
+        pairs = [
+            ("folder", self.folder.name),
+            ("endpoint", self.info.get("endpoint")),
+            ("model", self.model),
+            ("voice", self.voice),
+            ("began", self.info.get("began")),
+            ("recorded", f"{self.duration:.1f} s, {len(self.events)} events"),
+        ]
+        state = "complete" if self.complete else "not closed in order"
+        body = call_body("Run", state, None, pairs, turns=self.turns._table())
+        return _html.boxed(body, repr(self))
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:

@@ -64,11 +64,15 @@ class SdpView:
     def __str__(self) -> str:
         return self.text
 
-    def _repr_html_(self) -> str:
+    def body(self) -> str:
+        """Return the sections as HTML, each folded away."""
         parts = "".join(
             f"<details><summary>{_html.text(title)} ({len(lines)} lines)</summary>"
             + _html.code("\n".join(lines))
             + "</details>"
             for title, lines in self.sections
         )
-        return f"<div><b>SDP {_html.text(self.kind)}</b>{parts}</div>"
+        return _html.head(f"SDP {self.kind}") + parts
+
+    def _repr_html_(self) -> str:
+        return _html.boxed(self.body(), self)

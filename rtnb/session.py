@@ -18,8 +18,11 @@ from rtnb.callsetup import phases
 from rtnb.conversation import Send
 from rtnb.dialects import Json
 from rtnb.livecall import LiveCall, tool_schema
+from rtnb.liveline import following
+from rtnb.progress import Snapshot, of_turn
 from rtnb.prompts import as_prompt
 from rtnb.runs import copy_run
+from rtnb.sessionview import call_body
 from rtnb.tools import Tool
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
@@ -51,8 +54,12 @@ class Session(LiveCall):
     offer, answer : SdpView
         By m-section, ICE passwords masked.
     state : str
-        ``"connecting"``, ``"open"`` or ``"closed"``.
+        ``"connecting"``, ``"open"``, ``"closing"`` or ``"closed"``.
+    ended : str or None
+        Why the call is over, once it is.
     """
+
+    _progress: bool | None = None  # as `connect` was asked
 
     # --- speaking ---------------------------------------------------------------------------------
 
@@ -76,7 +83,7 @@ class Session(LiveCall):
         with self.changed:
             self._check_open()
             if isinstance(value, str):
-                self._encoded({"text": value}, around=_AROUND_TEXT)  # before a turn is begun
+                self._out.encoded({"text": value}, around=_AROUND_TEXT)  # before a turn is begun
                 state, effects = self._conversation.begin_turn(self._now(), "text", text=value)
                 return self._begun(state, None, effects)
             by_hand = self._conversation.detection is None
@@ -86,9 +93,40 @@ class Session(LiveCall):
             self._play_clip(state, pcm, then)
             return turn
 
-    def ask(self, prompt: Clip | str | os.PathLike[str], *, timeout: float | None = 30.0) -> Turn:
-        """Say something and wait until the answer has been heard: ``send(prompt).wait(timeout)``."""
-        return self.send(prompt).wait(timeout)
+    def ask(
+        self,
+        prompt: Clip | str | os.PathLike[str],
+        *,
+        timeout: float | None = 30.0,
+        progress: bool | None = None,
+    ) -> Turn:
+        """Say something and wait until the answer has been heard: ``send(prompt).wait(timeout)``.
+
+        Parameters
+        ----------
+        prompt
+            As for `send`.
+        timeout
+            Seconds; None waits as long as it takes.
+        progress
+            Show a live line; None does as `connect` was told.
+
+        Raises
+        ------
+        TurnTimeoutError
+            The turn is not over yet; it goes on.
+        AudioError, ConfigurationError, CallClosedError
+            As from `send`, or the call broke meanwhile.
+        """
+        with following(self._progress if progress is None else progress) as line:
+            turn = self.send(prompt)
+            line.watch(lambda: self._how_far(turn))
+            return turn.wait(timeout)
+
+    def _how_far(self, turn: Turn) -> Snapshot:
+        first = None if turn.status == "in_progress" else turn.latency.first_audio
+        with self.changed:
+            return of_turn(turn._state, self._now(), self.levels, first)
 
     @contextlib.contextmanager
     def push_to_talk(self) -> Iterator[Turn]:
@@ -102,7 +140,7 @@ class Session(LiveCall):
             yield turn
         except BaseException:
             with self.changed:
-                self._try_send(m.Cancel(self._id))
+                self._out.send(m.Cancel(self._id))
                 self._act(self._conversation.abandon(state, self._now()))
             raise
         with self.changed:
@@ -139,7 +177,7 @@ class Session(LiveCall):
         with self.changed:
             self._check_open()
             current = [turn for turn in self.turns if turn.status == "in_progress"]
-            self._try_send(m.Cancel(self._id))
+            self._out.send(m.Cancel(self._id))
             if self._conversation.speaking or any(turn.responses for turn in current):
                 self._act(self._conversation.interrupt())
             self._act(self._conversation.drop_unanswered(self._now()))
@@ -154,7 +192,7 @@ class Session(LiveCall):
         with self.changed:
             self._check_open()
             identified = self._conversation.identified(event)
-            self._send_text(identified)
+            self._out.send_event(identified, is_wire=True)
             return str(identified["event_id"])
 
     def tool(self, function: F) -> F:
@@ -179,25 +217,38 @@ class Session(LiveCall):
         return phases(self._reached, self._http)
 
     @property
-    def model(self) -> str | None:
-        """The model, as the server says, or as asked for."""
-        return self._conversation.session.get("model") or self._config.get("model")
+    def elapsed(self) -> float:
+        """Seconds since `connect` was called, until the call's end."""
+        closed = self._closed
+        return self._now() if closed is None or closed.time < 0 else closed.time
 
     @property
-    def voice(self) -> str | None:
-        """The voice, as the server says, or as asked for."""
-        for session in (self._conversation.session, self._config):
-            voice = session.get("audio", {}).get("output", {}).get("voice")
-            if voice:
-                return str(voice)
-        return None
+    def levels(self) -> dict[str, float]:
+        """How loud it is now: ``"sent"`` and ``"heard"``, dBFS of the loudest 20 ms of 100."""
+        return {side: meter.level for side, meter in self._meters.items()}
+
+    def recent_levels(self, start: float) -> dict[str, list[float]]:
+        """Return the levels of both sides since `start`, one every 20 ms, of the last 30 s at most.
+
+        Parameters
+        ----------
+        start
+            Seconds on the call's clock.
+
+        Returns
+        -------
+        dict
+            ``"sent"`` and ``"heard"``: dBFS of each 20 ms window.
+        """
+        with self.changed:
+            return {side: meter.since(start) for side, meter in self._meters.items()}
 
     def stats(self, *, timeout: float = 2.0) -> Json:
         """Return the call's counters: packets, losses, late packets, worst lag, fallbacks in use."""
         with self.changed:
             if self._closed is None:
                 request = len(self._stats) + 1
-                self._try_send(m.StatsWanted(self._id, request))
+                self._out.send(m.StatsWanted(self._id, request))
                 self._wait(lambda: request in self._stats, timeout)
             return dict(self._stats[max(self._stats)]) if self._stats else {}
 
@@ -212,26 +263,33 @@ class Session(LiveCall):
         why = f" ({wrong})" if wrong else ""
         return (
             f"<Session {self.state}{why}: {self.model or 'default model'} at "
-            f"{self.endpoint.base_url}, {len(self.turns)} turns, {self._said()}, "
+            f"{self.endpoint.base_url}, {_html.counted(len(self.turns), 'turn')}, {self._said()}, "
             f"run {self.folder.name}>"
         )
 
     def _said(self) -> str:
-        sent, heard = self._audible["sent"], self._audible["heard"]
+        sent, heard = (self._meters[side].audible for side in ("sent", "heard"))
         return f"{sent:.1f} s sent, {heard:.1f} s heard"
 
     def _repr_html_(self) -> str:
         pairs = [
-            ("state", _html.text(f"{self.state} {self.failure or self.trouble or ''}")),
-            ("endpoint", _html.text(self.endpoint.base_url)),
-            ("model, voice", _html.text(f"{self.model}, {self.voice}")),
-            ("turns", str(len(self.turns))),
-            ("audible", self._said()),
-            ("recorded", f"{self.audio.duration:.1f} s"),
-            ("phases", _html.text(self.phases)),
-            ("run", _html.text(self.folder)),
+            ("endpoint", self.endpoint.base_url),
+            ("model", self.model or "the server's default"),
+            ("voice", self.voice),
+            ("elapsed", f"{self.elapsed:.1f} s; audible: {self._said()}"),
+            ("recorded", f"{self.audio.duration:.1f} s, {len(self.events)} events"),
+            ("run", self.folder.name),
+            ("ended", self.ended if self.failure is None else None),
         ]
-        return _html.definitions("Session", pairs)
+        body = call_body(
+            "Session",
+            self.state,
+            self.failure or self.trouble,
+            pairs,
+            phases=self.phases,
+            turns=self.turns._table() if self.turns else "",
+        )
+        return _html.boxed(body, repr(self))
 
     def __enter__(self) -> Session:
         return self

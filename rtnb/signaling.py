@@ -19,6 +19,7 @@ from rtnb._masking import Secret
 from rtnb.dialects import DIALECTS, Dialect, Json, merged
 from rtnb.errors import ConfigurationError
 from rtnb.httperrors import raise_for_answer, raise_for_key, raise_for_status
+from rtnb.sessionview import properties
 
 if TYPE_CHECKING:
     import requests
@@ -36,6 +37,10 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_MODEL: Final = "gpt-realtime-2.1"
 _BETA_MODEL: Final = "gpt-4o-realtime-preview"
 _TIMEOUT: Final = (10.0, 30.0)  # seconds to connect, seconds to answer
+_FORMS: Final = {
+    "raw": "an ephemeral key is minted, and the offer posted with it",
+    "multipart": "offer and session are posted together with the standard key",
+}
 _HANG_UP_TIMEOUT: Final = (2.0, 3.0)
 
 
@@ -225,7 +230,14 @@ class Endpoint:
         return f"<Endpoint {self.base_url} ({self.dialect_name}, {key})>"
 
     def _repr_html_(self) -> str:
-        return f"<code>{_html.text(repr(self).strip('<>'))}</code>"
+        pairs = [
+            ("base URL", self.base_url),
+            ("dialect", self.dialect_name),
+            ("key", "set, not shown" if self.key is not None else "none"),
+            ("signaling", _FORMS[self.exchange_form]),
+            ("default model", self.default_model),
+        ]
+        return _html.boxed(_html.head("Endpoint") + properties(pairs), repr(self))
 
     # --- the two requests -------------------------------------------------------------------------
 

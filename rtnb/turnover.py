@@ -13,6 +13,7 @@ __all__ = ["NO_REPLY", "QUIET", "TAIL", "Sound", "final_status", "outcome"]
 
 NO_REPLY: Final = 10.0  # seconds of nothing, after the prompt, that make a turn "no_reply"
 TAIL: Final = 0.3  # seconds kept after the end of a reply's sound
+_ROUNDING: Final = 1e-9  # seconds; a tail subtracted and added again is not quite what it was
 QUIET: Final = 1.0  # seconds of quiet that end a reply where the service does not say so
 
 
@@ -60,7 +61,7 @@ def final_status(turn: TurnState, sound: Sound) -> Status | None:
     ends = [_sound_end(response, sound, given_up) for response in turn.responses]
     known = [end for end in ends if end is not None]
     # the sound's last samples must be on disk before the turn says it is complete
-    if len(known) < len(ends) or sound.written < max(known) + TAIL:
+    if len(known) < len(ends) or sound.written < max(known) + TAIL - _ROUNDING:
         return None
     return outcome(turn)
 

@@ -18,6 +18,7 @@ from rtnb.measure import Latency, audible_span, speech_span
 from rtnb.runaudio import RunAudio
 from rtnb.turnover import TAIL
 from rtnb.turnstate import ResponseState, Status, ToolCall, TurnState
+from rtnb.turnview import ToolView, TurnView, turn_body, turn_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +48,19 @@ class TurnSource(Protocol):
     def failure(self) -> str | None:
         """Why the call broke, if it did."""
 
+    @property
+    def voice(self) -> str | None:
+        """The voice, as the server says, or as asked for."""
+
+    @property
+    def model(self) -> str | None:
+        """The model, as the server says, or as asked for."""
+
     def play_into(self, turn: TurnState, clip: Clip) -> None:
         """Play a clip as part of a push-to-talk turn."""
+
+    def stop_playing(self, turn: TurnState) -> None:
+        """Stop what is played into a push-to-talk turn."""
 
     def when_over(self, turn: TurnState, callback: Callable[[], None]) -> None:
         """Call back, from any thread, when a turn is over."""
@@ -253,6 +265,11 @@ class Turn:
         self._source.play_into(self._state, clip)
         return self
 
+    def stop(self) -> Turn:
+        """Stop what is being played into a turn that push-to-talk holds open, in mid-word."""
+        self._source.stop_playing(self._state)
+        return self
+
     # --- measuring --------------------------------------------------------------------------------
 
     def _reply_span(self) -> tuple[float, float] | None:
@@ -293,33 +310,58 @@ class Turn:
 
     # --- showing ----------------------------------------------------------------------------------
 
+    @property
+    def voice(self) -> str | None:
+        """The voice of the call, as the server says."""
+        return self._source.voice
+
+    @property
+    def model(self) -> str | None:
+        """The model of the call, as the server says."""
+        return self._source.model
+
+    def _view(self, *, compact: bool = False, players: bool = True) -> TurnView:
+        """Return what is shown of it; compact players are smaller, and lose a little."""
+        prompt, reply = self.prompt, self.reply
+        sounds = [
+            clip._view(compact=compact)
+            if players and isinstance(clip, Clip) and len(clip)
+            else None
+            for clip in (prompt, reply)
+        ]
+        return TurnView(
+            number=self.number,
+            status=self.status,
+            error=self.error,
+            voice=self.voice,
+            name=self.name,
+            said=self.prompt_transcript,
+            text=isinstance(prompt, str),
+            transcript=self.transcript,
+            first_audio=self.latency.first_audio,
+            duration=reply.duration,
+            prompt=sounds[0],
+            reply=sounds[1],
+            tools=[_tool_view(call) for call in self.tool_calls],
+            usage=self.usage,
+        )
+
     def __repr__(self) -> str:
-        said = self.prompt_transcript or self.name or self._state.kind
-        shown = f"<Turn {self.number} {self.status}: {said[:60]!r} → {self.transcript[:60]!r}"
-        first = self.latency.first_audio
-        return shown + (f", first audio {first:.2f} s>" if first is not None else ">")
+        return f"<{turn_line(self._view(players=False))}>"
 
     def _repr_html_(self) -> str:
-        pairs = [("status", _html.text(self.status))]
-        if self.error:
-            pairs.append(("why", _html.text(self.error)))
-        prompt = self.prompt
-        said = _html.text(self.prompt_transcript or self.name or "")
-        pairs.append(("prompt", said if isinstance(prompt, str) else said + prompt._repr_html_()))
-        heard = self.reply._repr_html_() if len(self.reply) else ""
-        pairs.append(("reply", _html.text(self.transcript) + heard))
-        if self.latency.first_audio is not None:
-            pairs.append(("first audio", f"{self.latency.first_audio:.3f} s"))
-        calls = [f"{c.name}({c.arguments}) → {c.error or c.output}" for c in self.tool_calls]
-        if calls:
-            pairs.append(("tools", "<br>".join(_html.text(call) for call in calls)))
-        return _html.definitions(f"Turn {self.number}", pairs)
+        return _html.boxed(turn_body(self._view()), repr(self))
 
     def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw both waveforms and the event lanes on one time axis; see `rtnb.plots.timeline`."""
+        """Draw what was sent and heard, spans and events on one time axis; see `plots.timeline`."""
         from rtnb import plots
 
         return plots.timeline(self, ax=ax, **kwargs)
+
+
+def _tool_view(call: ToolCall) -> ToolView:
+    took = None if call.ended is None else call.ended - call.started
+    return ToolView(call.name, call.arguments, call.output, call.error, took)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

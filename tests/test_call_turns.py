@@ -142,6 +142,23 @@ def test_push_to_talk_commits_after_the_last_sample(session: rtnb.Session) -> No
     assert 0.18 <= commit.time - turn._state.play_ended <= 0.35
 
 
+def test_push_to_talk_may_stop_in_mid_word(session: rtnb.Session) -> None:
+    """What was said until then is committed at once and answered; more may be played before."""
+    with session.push_to_talk() as turn:
+        turn.play(rtnb.Clip.tone(300, 30.0)).play(rtnb.Clip.tone(300, 30.0))
+        with session.changed:
+            assert session.changed.wait_for(lambda: turn._state.play_started is not None, 20)
+        assert turn.stop() is turn
+    assert turn.wait(20).status == "completed"
+    assert turn.prompt_as_sent.duration < 10
+
+
+def test_stopping_a_turn_that_is_not_held_changes_nothing(session: rtnb.Session) -> None:
+    """The clip of an ordinary turn is heard to its end; `interrupt` is what stops it."""
+    turn = session.send(rtnb.sample("capital_of_france")).stop()
+    assert turn.wait(20).transcript == ANSWER
+
+
 def test_push_to_talk_restores_turn_detection(session: rtnb.Session) -> None:
     """After the block the server detects turns by itself again."""
     with session.push_to_talk() as turn:

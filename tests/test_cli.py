@@ -64,7 +64,7 @@ def answered(*, status: str = "completed", failures: tuple[Any, ...] = ()) -> ba
         status=status,
         latency=SimpleNamespace(first_audio=0.612),
         reply=reply,
-        _source=SimpleNamespace(voice="marin"),
+        voice="marin",
     )
     out = batch.Batch([turn])  # type: ignore[list-item]
     out.folders = [Path("runs/one")]

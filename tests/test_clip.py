@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 import rtnb
-from rtnb import AudioError, Clip, _audiofile
+from rtnb import AudioError, Clip, ConfigurationError, _audiofile
 
 Make = Callable[[Path], object]
 
@@ -500,12 +500,58 @@ def test_a_cell_shows_a_player_and_a_waveform() -> None:
     assert np.abs(samples - clip.samples).max() <= 2**-15
 
 
+def embedded(html: str) -> tuple[str, bytes]:
+    """Return MIME type and bytes of the file in a player."""
+    found = re.search(r"src=\"data:([^;]+);base64,([^\"]+)", html)
+    assert found
+    return found[1], b64decode(found[2])
+
+
+def test_a_longer_clip_is_embedded_as_mp3() -> None:
+    """Beyond 20 s the player loses a little, and takes 8 kB a second."""
+    chance = np.random.default_rng(1).uniform(-0.1, 0.1, 30 * 24_000)
+    kind, content = embedded(Clip(chance, 24_000)._repr_html_())
+    assert kind == "audio/mpeg"
+    samples, _ = soundfile.read(io.BytesIO(content))
+    assert len(samples) / 24_000 == pytest.approx(30.0, abs=0.1)
+    assert len(content) < 30 * 12_000
+
+
 def test_a_cell_shows_the_start_of_a_long_clip() -> None:
-    """Of a long clip two minutes are embedded, and the caption says so."""
-    html = Clip.silence(150, sample_rate=8000)._repr_html_()
-    assert "(the first 120 s)" in html
-    assert "Clip 150.00 s, 8000 Hz, silent" in html
-    assert len(html) < 2.7e6  # 120 s of 16-bit 8 kHz in base64
+    """Of a long clip five minutes are embedded, and the caption says so."""
+    html = Clip.silence(330, sample_rate=8000)._repr_html_()
+    assert "the player has the first 300 s" in html
+    assert "Clip 330.00 s, 8000 Hz, silent" in html
+    assert len(html) < 4.0e6
+
+
+def test_a_cell_says_what_is_wrong_with_a_clip() -> None:
+    """Lost stretches and clipped samples are told beneath the waveform."""
+    square = np.sign(np.sin(np.arange(8000) / 5))
+    html = Clip(square, 8000, gaps=[(0.1, 0.12)])._repr_html_()
+    assert "20 ms lost on the way" in html
+    assert re.search(r"clipped: \d{4} samples at full scale", html)
+
+
+def test_only_runs_at_full_scale_are_clipped() -> None:
+    """Three samples in a row are; a single one may be a true peak."""
+    assert Clip([0.0, 1.0, 0.0, -1.0, -1.0, 0.0], 8000).clipped == 0
+    assert Clip([0.0, 1.0, 1.0, 1.0, 0.5, -1.0, -1.0, -1.0, -1.0], 8000).clipped == 7
+    assert Clip([1.0, 1.0], 8000).clipped == 0
+
+
+def test_a_clip_keeps_whose_it_is() -> None:
+    """Cutting, joining and resampling keep the colour."""
+    clip = Clip(sine(24_000), 24_000, role="reply")
+    for one in (clip[0.1:0.2], clip + clip, clip.resample(8000)):
+        assert one.role == "reply"
+        assert "rtnb-clip rtnb-reply" in one._repr_html_()
+
+
+def test_a_clip_is_drawn_as_no_unknown_kind() -> None:
+    """The sentence names the kinds there are."""
+    with pytest.raises(ConfigurationError, match="'waveform', 'spectrogram' or 'level'"):
+        Clip.silence(0.1).plot("cepstrum")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

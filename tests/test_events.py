@@ -51,7 +51,7 @@ def test_an_unreadable_frame_is_kept(text: str) -> None:
     one = Event(text, time=2.0, direction="received")
     assert one.type == ""
     assert one.data == {"type": "", "unreadable": text}
-    assert repr(one) == "<Event 2.000 s received unreadable>"
+    assert repr(one).startswith("<Event 2.000 s received unreadable")
 
 
 @pytest.mark.parametrize("kind", [None, 5, ["a"]])
@@ -73,6 +73,29 @@ def test_the_repr_of_an_event() -> None:
     assert repr(event("response.create", 1.23456, "sent")) == (
         "<Event 1.235 s sent response.create>"
     )
+
+
+def test_the_repr_of_an_event_says_what_is_in_it() -> None:
+    """A short summary follows, on the same line, whatever the text is."""
+    shown = repr(event("error", 1, error={"code": "bad", "message": "x\n\x1b[31m" * 100}))
+    assert shown.startswith("<Event 1.000 s received error: bad: x \ufffd[31mx")
+    assert "\n" not in shown
+    assert len(shown) < 120
+
+
+def test_a_frame_nested_too_deep_is_unreadable() -> None:
+    """What Python's parser gives up on is kept as text."""
+    one = Event("[" * 200_000, time=0, direction="received")
+    assert one.type == ""
+    assert len(one.data["unreadable"]) == 200_000
+
+
+@pytest.mark.parametrize(("levels", "readable"), [(99, True), (100, False), (400, False)])
+def test_a_frame_may_have_a_hundred_levels(levels: int, readable: bool) -> None:
+    """A deeper one is kept as text, so that nothing that copies or writes it gives up."""
+    one = Event('{"type":"x","a":' + "[" * levels + "]" * levels + "}", time=0, direction="sent")
+    assert (one.type == "x") is readable
+    assert Event('{"type":"x","a":[' + "[]," * 500 + "1]}", time=0, direction="sent").type == "x"
 
 
 def test_an_event_as_a_dict() -> None:
@@ -222,24 +245,38 @@ def test_a_log_is_read_while_it_is_written() -> None:
 
 def test_the_repr_of_a_log_is_a_table() -> None:
     """One line an event, with an arrow for the direction."""
-    shown = EventLog([event("response.create", 1.0, "sent"), event("error", 12.5)])
+    shown = EventLog(
+        [
+            event("response.create", 1.0, "sent"),
+            event("error", 12.5, error={"code": "no", "message": "such"}),
+        ]
+    )
     assert repr(shown) == (
-        "<EventLog 2 events>\n    1.000  →  response.create\n   12.500  ←  error"
+        "<EventLog 2 events>\n    1.000  →  response.create\n   12.500  ←  error            no: such"
     )
 
 
 def test_the_repr_of_a_long_log_is_cut() -> None:
-    """Of a long log the last 200 events are shown, and it says so."""
+    """Of a long log the last 200 rows are shown, and it says so."""
     lines = repr(log(*["a"] * 500)).splitlines()
-    assert lines[0] == "<EventLog 500 events> (the last 200)"
+    assert lines[0] == "<EventLog 500 events> (the last 200 rows)"
     assert len(lines) == 201
 
 
-def test_the_html_of_a_log_is_cut_too() -> None:
-    """The cell holds as many events as the text."""
-    html = log(*["a"] * 500)._repr_html_()
-    assert "<b>500 events</b>, the last 200 shown" in html
-    assert html.count("<details>") == 200
+def test_a_run_is_one_line() -> None:
+    """Deltas of one item are folded in the text as well."""
+    deltas = [event("response.output_text.delta", item_id="i", delta=d) for d in ("Pa", "ris")]
+    assert repr(EventLog(deltas)).splitlines()[1].endswith("response.output_text.delta  ×2 Paris")
+
+
+def test_a_log_is_drawn_by_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`plot` hands the log, the axes and the options on."""
+    from rtnb import plots
+
+    asked: list[Any] = []
+    monkeypatch.setattr(plots, "events", lambda *a, **k: asked.append((a, k)), raising=False)
+    CALL.plot(ax=None, option=1)
+    assert asked == [((CALL,), {"ax": None, "option": 1})]
 
 
 def test_the_html_of_a_log_is_escaped() -> None:

@@ -1,32 +1,21 @@
-"""The notebooks in a real kernel, and what a kernel does to a call: reruns, interrupts, restarts."""
+"""The notebooks as they are saved, and what a kernel does to a call: reruns, interrupts, restarts.
+
+What they show when they run is in test_tutorials.
+"""
 
 from __future__ import annotations
 
-import ast
-import json
-import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager, KernelManager
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+from kernels import NAMES, NOTEBOOKS, Kernel, code_cells, saved
 
 import rtnb
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-NAMES = ("00_handshake", "01_first_call")
 ANSWER = "The capital of France is Paris."
-KEY = "sk-test-only-0123456789abcdef"
-WITHIN = 60.0  # seconds for a cell
-REPLIES = Path(rtnb.__file__).parent / "peer" / "replies"
-TEXT_SUFFIXES = (".json", ".jsonl", ".csv", ".log", ".txt")
 
 PIP_WATCHED = """
 import importlib
@@ -50,90 +39,7 @@ threading.Thread(target=tell).start()
 session.ask(rtnb.sample("tell_me_a_story"))
 """
 
-both_notebooks = pytest.mark.parametrize("name", NAMES)
-
-
-# --- kernels -------------------------------------------------------------------------------------
-
-
-def own_interpreter() -> KernelSpecManager:
-    """Return what finds this interpreter's kernel, whatever else the user has installed."""
-    return KernelSpecManager(kernel_dirs=[])
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a kernel: rtnb from where it is tested, its files in `folder`."""
-    kept = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # figures go into cells
-    places = {"TMPDIR": str(folder), "IPYTHONDIR": str(folder / "ipython")}
-    return kept | places | {"PYTHONPATH": str(Path(rtnb.__file__).parents[1])}
-
-
-@dataclass
-class Ran:
-    """What became of one executed cell."""
-
-    text: str = ""
-    error: str | None = None
-    traceback: list[str] = field(default_factory=list)
-
-
-class Kernel:
-    """A real kernel and a front end that executes cells in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.manager = KernelManager(kernel_spec_manager=own_interpreter())
-        self.manager.start_kernel(env=environment(folder), cwd=str(folder))
-        self.client: BlockingKernelClient = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=WITHIN)
-
-    def send(self, code: str, *, cell: str = "cell") -> str:
-        """Ask for the execution of a cell as JupyterLab does, and return the request's id."""
-        content = {
-            "code": code,
-            "silent": False,
-            "store_history": True,
-            "user_expressions": {},
-            "allow_stdin": False,
-            "stop_on_error": True,
-        }
-        message = self.client.session.msg("execute_request", content)
-        message["metadata"] = {"cellId": cell}
-        self.client.shell_channel.send(message)
-        return str(message["header"]["msg_id"])
-
-    def outcome(self, request: str, *, until: Callable[[Ran], bool] = lambda ran: False) -> Ran:
-        """Return what a cell has shown when it has ended, or when `until` holds."""
-        ran = Ran()
-        while not until(ran):
-            message = self.client.get_iopub_msg(timeout=WITHIN)
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            content = message["content"]
-            match message["msg_type"]:
-                case "stream":
-                    ran.text += content["text"]
-                case "error":
-                    ran.error, ran.traceback = content["ename"], content["traceback"]
-                case "status" if content["execution_state"] == "idle":
-                    break
-        return ran
-
-    def run(self, code: str, *, cell: str = "cell") -> str:
-        """Execute a cell that must not fail, and return what it printed."""
-        ran = self.outcome(self.send(code, cell=cell))
-        assert ran.error is None, "\n".join(ran.traceback)
-        return ran.text.strip()
-
-    def kill(self) -> None:
-        """End the kernel as "Restart" does, without a word of warning."""
-        self.manager.shutdown_kernel(now=True)
-
-    def close(self) -> None:
-        """End the kernel and its channels."""
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        self.manager.cleanup_resources()
+every_notebook = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture
@@ -150,24 +56,20 @@ def kernel(tmp_path: Path) -> Iterator[Kernel]:
 # --- the notebooks as they are saved -------------------------------------------------------------
 
 
-def saved(name: str) -> NotebookNode:
-    """Return a notebook as it is in the repository."""
-    notebook: NotebookNode = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    return notebook
+def test_the_index_names_every_notebook() -> None:
+    """The notebooks' README links to each of them, in order, and to nothing else."""
+    index = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| \[(\w+)\]\(\1\.ipynb\)", index, re.MULTILINE)) == NAMES
 
 
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-@both_notebooks
+@every_notebook
 def test_a_saved_notebook_has_never_run(name: str) -> None:
     """It holds no outputs and no execution counts."""
     for cell in code_cells(saved(name)):
         assert (cell.outputs, cell.execution_count) == ([], None)
 
 
-@both_notebooks
+@every_notebook
 def test_a_saved_notebook_is_valid_and_its_cells_have_names(name: str) -> None:
     """It is nbformat 4.5, and the ids of its cells are words that stay."""
     notebook = saved(name)
@@ -177,7 +79,7 @@ def test_a_saved_notebook_is_valid_and_its_cells_have_names(name: str) -> None:
     assert notebook.metadata.kernelspec.name == "python3"
 
 
-@both_notebooks
+@every_notebook
 def test_a_saved_notebook_names_no_machine_and_no_key(name: str) -> None:
     """No absolute path and nothing like a key is in the file."""
     text = (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
@@ -185,7 +87,7 @@ def test_a_saved_notebook_names_no_machine_and_no_key(name: str) -> None:
     assert not re.search(r"\b(sk-|ek_)\w", text)
 
 
-@both_notebooks
+@every_notebook
 def test_a_notebook_begins_with_what_it_is_for(name: str) -> None:
     """The first cell says what you do, learn and need, and how OpenAI is called instead."""
     notebook = saved(name)
@@ -194,153 +96,6 @@ def test_a_notebook_begins_with_what_it_is_for(name: str) -> None:
     assert all(f"What you'll {word}." in opening.replace("**", "") for word in ("do", "learn"))
     assert "What you'll need." in opening
     assert any("To call OpenAI instead" in cell.source for cell in notebook.cells[1:])
-
-
-# --- the notebooks as they run -------------------------------------------------------------------
-
-
-@dataclass
-class Executed:
-    """A notebook with its outputs, and the folder in which its files are."""
-
-    notebook: NotebookNode
-    folder: Path
-
-    def outputs(self, cell_id: str) -> list[NotebookNode]:
-        """Return the outputs of a cell."""
-        return next(cell.outputs for cell in self.notebook.cells if cell.id == cell_id)
-
-    def printed(self, cell_id: str) -> str:
-        """Return what a cell shows as plain text."""
-        outputs = self.outputs(cell_id)
-        return "".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in outputs)
-
-    def rendered(self, cell_id: str, kind: str = "text/html") -> str:
-        """Return what a cell shows as HTML, or as another MIME type."""
-        return "".join(o.get("data", {}).get(kind, "") for o in self.outputs(cell_id))
-
-    def shown(self) -> str:
-        """Return all that would be saved with the notebook besides its source."""
-        parts = [self.notebook.metadata]
-        for cell in self.notebook.cells:
-            parts += [cell.metadata, *cell.get("outputs", [])]
-        return json.dumps(parts, ensure_ascii=False)
-
-
-def execute(name: str, folder: Path, **variables: str) -> Executed:
-    """Run a notebook top to bottom in a kernel of its own, with its files in `folder`."""
-    notebook = saved(name)
-    client = NotebookClient(
-        notebook,
-        km=AsyncKernelManager(kernel_spec_manager=own_interpreter()),
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
-        timeout=int(WITHIN),
-    )
-    client.execute(env=environment(folder) | variables, cleanup_kc=True)
-    return Executed(notebook, folder)
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Executed]:
-    """Both notebooks as they have run, with a standard key in the environment."""
-    return {
-        name: execute(name, tmp_path_factory.mktemp(name), OPENAI_API_KEY=KEY) for name in NAMES
-    }
-
-
-@pytest.fixture
-def handshake(executed: dict[str, Executed]) -> Executed:
-    """The executed 00_handshake."""
-    return executed["00_handshake"]
-
-
-@pytest.fixture
-def first_call(executed: dict[str, Executed]) -> Executed:
-    """The executed 01_first_call."""
-    return executed["01_first_call"]
-
-
-@both_notebooks
-def test_a_notebook_runs_top_to_bottom(executed: dict[str, Executed], name: str) -> None:
-    """Every code cell has run, in order, and none shows an error."""
-    cells = code_cells(executed[name].notebook)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
-
-
-@both_notebooks
-def test_an_executed_notebook_holds_no_key(executed: dict[str, Executed], name: str) -> None:
-    """Neither outputs, widget state nor metadata hold a key or an ICE password."""
-    shown = executed[name].shown()
-    assert "ek_" not in shown
-    assert KEY not in shown
-    assert not re.search("ice-pwd:(?!•••)", shown)
-
-
-@both_notebooks
-def test_the_files_of_a_notebook_hold_no_key(executed: dict[str, Executed], name: str) -> None:
-    """Nor does anything that it has written."""
-    files = [path for path in executed[name].folder.rglob("*") if path.is_file()]
-    written = {path: path.read_bytes() for path in files}
-    assert any(path.suffix == ".wav" for path in written)
-    assert not [path for path, content in written.items() if KEY.encode() in content]
-    texts = {path: content for path, content in written.items() if path.suffix in TEXT_SUFFIXES}
-    assert not [path for path, content in texts.items() if b"ek_" in content]
-
-
-def test_the_handshake_offers_this_machine_only(handshake: Executed) -> None:
-    """The offer is shown by section, its only address is 127.0.0.1, its password is masked."""
-    offer = handshake.rendered("offer")
-    assert {"audio", "application"} <= set(re.findall(r"<summary>(\w+)", offer))
-    assert set(re.findall(r"a=candidate:\S+ 1 udp \d+ (\S+)", offer)) == {"127.0.0.1"}
-    assert "a=ice-pwd:•••" in offer
-
-
-def test_the_handshake_shows_events_until_the_reply_is_over(handshake: Executed) -> None:
-    """The types of events are listed in order, up to the end of the sound."""
-    assert handshake.printed("open").split() == ["session.created"]
-    types = handshake.printed("talk").split()
-    assert types[0] == "input_audio_buffer.speech_started"
-    assert types.index("response.created") < types.index("response.done")
-    assert types[-1] == "output_audio_buffer.stopped"
-
-
-def test_the_handshake_gets_an_answer(handshake: Executed) -> None:
-    """The transcript of the reply is printed."""
-    assert handshake.printed("transcript").strip() == ANSWER
-
-
-def test_the_handshake_leaves_a_wav_with_the_spoken_reply(handshake: Executed) -> None:
-    """The last cell is a player of the WAV, in which the reply is heard to its end."""
-    assert "<audio" in handshake.rendered("reply")
-    (path,) = handshake.folder.glob("*/reply.wav")
-    clip = rtnb.Clip.read(path)
-    reply = rtnb.Clip.read(REPLIES / "capital_of_france.wav")
-    assert clip.duration > reply.duration
-    assert clip[clip.duration - reply.duration :].level == pytest.approx(reply.level, abs=3)
-
-
-def test_five_lines_get_a_spoken_answer(first_call: Executed) -> None:
-    """The first cell after the installation has five lines, and shows transcript and latency."""
-    call = next(cell for cell in first_call.notebook.cells if cell.id == "call")
-    assert len([line for line in call.source.splitlines() if line.strip()]) == 5
-    transcript, first_audio = ast.literal_eval(first_call.printed("call"))
-    assert transcript == ANSWER
-    assert 0.2 < first_audio < 3
-
-
-def test_the_first_call_can_be_heard_and_seen(first_call: Executed) -> None:
-    """The reply is a player in its cell, the plot is a figure, the events are a table."""
-    assert "<audio" in first_call.rendered("reply")
-    assert first_call.rendered("plot", "image/png")
-    assert "response.done" in first_call.rendered("events")
-
-
-def test_the_first_call_is_kept(first_call: Executed) -> None:
-    """The saved run opens complete, with its turns."""
-    assert "2 turns" in first_call.printed("save")
-    assert "not closed" not in first_call.printed("save")
-    assert ANSWER in first_call.printed("run")
 
 
 def test_the_first_cell_installs_only_what_is_missing(kernel: Kernel) -> None:

@@ -1,79 +1,157 @@
-"""Drawing: on the Axes that were given, bounded, and never shown by itself."""
+"""Drawing a clip: on the Axes that were given, bounded, honest, and never shown by itself."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from plotted import drawing, extent, marks, plt, points, said
 
-import rtnb
-from rtnb import Clip, Event, EventLog, plots
-from rtnb.measure import Latency
-from rtnb.runaudio import RunAudio
-from rtnb.runfiles import RunWriter
+from rtnb import Clip, errors, plots
 
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
+EACH = pytest.mark.parametrize("draw", [plots.waveform, plots.spectrogram, plots.level])
+Draw = Callable[..., Axes]
 
 
 @pytest.fixture
-def ax(monkeypatch: pytest.MonkeyPatch) -> Iterator[Axes]:
+def ax() -> Iterator[Axes]:
     """Axes of a fresh figure; showing anything fails the test."""
-    monkeypatch.setattr(plt, "show", lambda *_: pytest.fail("a plot must not show itself"))
-    figure, axes = plt.subplots()
-    yield axes
-    plt.close(figure)
+    with drawing() as axes:
+        yield axes
 
 
-def points(axes: Axes) -> int:
-    """Return how many points are drawn on it."""
-    outlines = sum(len(p.vertices) for c in axes.collections for p in c.get_paths())
-    return outlines + sum(len(line.get_xdata()) for line in axes.lines)
+def noise(seconds: float, level: float = 0.1) -> Clip:
+    chance = np.random.default_rng(1)
+    return Clip(level * chance.uniform(-1, 1, round(seconds * 48_000)), 48_000)
 
 
-def extent(axes: Axes) -> tuple[float, float, float, float]:
-    """Return first x, last x, lowest y, highest y of the waveform drawn."""
-    at = np.concatenate([p.vertices for c in axes.collections for p in c.get_paths()])
-    (left, low), (right, high) = at.min(axis=0), at.max(axis=0)
-    return float(left), float(right), float(low), float(high)
+def image(axes: Axes) -> np.ndarray:
+    """Return the levels of a spectrogram, lowest frequency first."""
+    return np.asarray(axes.images[0].get_array())
 
 
-def call(folder: Path, *, duration: float = 2.0) -> SimpleNamespace:
-    """Return a recorded call that has events of every lane."""
-    writer = RunWriter(folder, sample_rate=48_000)
-    tone = np.rint(Clip.tone(440, duration).samples * 32768).astype(np.int16)
-    writer.audio(np.stack([tone, tone // 2], axis=1))
-    writer.close()
-    kinds = ["session.created", "input_audio_buffer.speech_started", "response.done"]
-    kinds += ["output_audio_buffer.started", "error"]
-    events = [
-        Event(json.dumps({"type": kind}), time=0.1 * n, direction="received")
-        for n, kind in enumerate(kinds)
-    ]
-    events.append(Event('{"type": "response.create"}', time=0.9, direction="sent"))
-    return SimpleNamespace(audio=RunAudio(folder), events=EventLog(events))
+# --- every plot of a clip --------------------------------------------------------------------------
 
 
-# --- a clip --------------------------------------------------------------------------------------
-
-
-def test_a_clip_is_drawn_on_the_axes_given(ax: Axes) -> None:
-    """The Axes that were given are returned, with the waveform in seconds."""
-    assert Clip.tone(440, 1.5, level=0.0).plot(ax=ax) is ax
-    assert extent(ax) == pytest.approx((0.0, 1.5, -1.0, 1.0), abs=0.001)
+@EACH
+def test_a_clip_is_drawn_on_the_axes_given(draw: Draw, ax: Axes) -> None:
+    """The Axes that were given are returned, with seconds on the x axis."""
+    assert draw(noise(1.0), ax=ax) is ax
     assert ax.get_xlabel() == "time (s)"
+    assert ax.figure.axes == [ax]
 
 
-def test_a_clip_is_drawn_on_the_current_axes(ax: Axes) -> None:
+@EACH
+def test_a_clip_is_drawn_on_the_current_axes(draw: Draw, ax: Axes) -> None:
     """Without Axes it goes where pyplot is."""
-    assert Clip.tone(440, 0.5).plot() is ax
+    assert draw(noise(0.5)) is ax
+
+
+@EACH
+def test_nothing_is_opened_when_axes_are_given(draw: Draw, ax: Axes) -> None:
+    """pyplot's state is left alone."""
+    before = plt.get_fignums()
+    draw(noise(0.1), ax=ax)
+    assert plt.get_fignums() == before
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("clip", "words"),
+    [
+        (Clip([], 48_000), "empty: no samples"),
+        (Clip.silence(0.5), "silent: every sample is 0"),
+        (Clip([0.5], 48_000), "one sample"),
+        (Clip([0.0], 48_000), "one sample; silent: every sample is 0"),
+        (Clip(np.full(7, -1.0), 48_000), "clipped: 7 samples at full scale"),
+    ],
+    ids=["empty", "silent", "one", "one zero", "clipped"],
+)
+def test_a_peculiar_clip_is_drawn_and_says_so(draw: Draw, clip: Clip, words: str, ax: Axes) -> None:
+    """An empty, silent, one-sample or clipped clip works, with a note on it."""
+    draw(clip, ax=ax)
+    assert said(ax)[0].split("\n")[0] == words
+
+
+@EACH
+def test_a_usual_clip_has_no_note(draw: Draw, ax: Axes) -> None:
+    """Nothing is said of a clip that has nothing special."""
+    draw(noise(0.5), ax=ax)
+    assert [text for text in said(ax) if "dashed" not in text] == []
+
+
+@EACH
+@pytest.mark.parametrize("count", [2, 3, 100])
+def test_the_shortest_clips_are_drawn(draw: Draw, count: int, ax: Axes) -> None:
+    """A clip of few samples can be drawn."""
+    draw(Clip(np.full(count, 0.5), 48_000), ax=ax)
+    ax.figure.canvas.draw()
+
+
+@EACH
+def test_gaps_are_hatched(draw: Draw, ax: Axes) -> None:
+    """Lost spans are one hatched artist, where they are."""
+    draw(Clip(np.full(1000, 0.1), 1000, gaps=[(0.1, 0.2), (0.5, 0.6)]), ax=ax, offset=1.0)
+    assert np.array(marks(ax, "lost")) == pytest.approx(np.array([(1.1, 1.2), (1.5, 1.6)]))
+    assert next(c.get_hatch() for c in ax.collections if c.get_label() == "_lost") == "////"
+
+
+@EACH
+def test_many_gaps_are_bounded(draw: Draw, ax: Axes) -> None:
+    """A bad network does not make an artist a packet."""
+    gaps = [(n * 0.0001, n * 0.0001 + 0.00005) for n in range(10_000)]
+    draw(Clip(np.full(1000, 0.1), 1000, gaps=gaps), ax=ax)
+    assert 0 < len(marks(ax, "lost")) <= 2_400
+
+
+@EACH
+@pytest.mark.parametrize("wrong", ["here", 3, "figure"])
+def test_other_axes_are_refused(draw: Draw, wrong: Any, ax: Axes) -> None:
+    """What is no Axes is named in the sentence."""
+    given = ax.figure if wrong == "figure" else wrong
+    with pytest.raises(errors.ConfigurationError, match=f"not on an? {type(given).__name__};"):
+        draw(noise(0.1), ax=given)
+
+
+@EACH
+def test_bare_samples_are_refused(draw: Draw, ax: Axes) -> None:
+    """Samples without a rate are no clip."""
+    with pytest.raises(errors.ConfigurationError, match="takes a Clip, not ndarray"):
+        draw(np.zeros(10), ax=ax)
+
+
+@EACH
+def test_a_figure_of_its_own_is_large_and_opaque(draw: Draw) -> None:
+    """Where there was no figure, the plot makes one that can be read on a dark page."""
+    plt.close("all")
+    with mpl.rc_context({"figure.facecolor": (1, 1, 1, 0)}):
+        figure: Any = draw(noise(0.1)).figure
+    assert figure.get_size_inches()[0] == 8
+    assert figure.get_facecolor()[3] == 1
+    plt.close("all")
+
+
+def test_a_figure_that_was_sized_keeps_its_size() -> None:
+    """Who made a figure has chosen its size."""
+    plt.close("all")
+    figure = plt.figure(figsize=(3, 2))
+    plots.waveform(noise(0.1))
+    assert tuple(figure.get_size_inches()) == (3, 2)
+    plt.close("all")
+
+
+# --- waveform --------------------------------------------------------------------------------------
+
+
+def test_a_waveform_reaches_as_far_as_the_clip(ax: Axes) -> None:
+    """Time runs to its last sample, height to its peaks."""
+    assert Clip.tone(440, 1.5, level=-6.0).plot(ax=ax) is ax
+    assert extent(ax) == pytest.approx((0.0, 1.5, -0.501, 0.501), abs=0.001)
 
 
 def test_a_clip_is_drawn_where_it_is_told(ax: Axes) -> None:
@@ -84,18 +162,17 @@ def test_a_clip_is_drawn_where_it_is_told(ax: Axes) -> None:
 
 def test_a_long_clip_has_no_more_points(ax: Axes) -> None:
     """Ten minutes are drawn with as many points as ten seconds."""
-    chance = np.random.default_rng(1)
-    plots.waveform(Clip(chance.uniform(-0.5, 0.5, 600 * 48_000), 48_000), ax=ax)
+    plots.waveform(noise(600.0), ax=ax)
     assert points(ax) <= 2 * 2_400 + 8
     assert extent(ax)[1] == 600.0
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_the_shortest_clips_are_drawn(count: int, ax: Axes) -> None:
-    """A clip of no or few samples can be drawn."""
-    assert plots.waveform(Clip(np.full(count, 0.5), 48_000), ax=ax) is ax
-    ax.figure.canvas.draw()
-    assert points(ax) >= 1
+def test_no_peak_is_left_out(ax: Axes) -> None:
+    """One loud sample in a minute is in the outline."""
+    samples = np.zeros(60 * 48_000)
+    samples[1_234_567] = -0.9
+    plots.waveform(Clip(samples, 48_000), ax=ax)
+    assert extent(ax)[2] == pytest.approx(-0.9)
 
 
 def test_silence_is_a_flat_line(ax: Axes) -> None:
@@ -104,87 +181,116 @@ def test_silence_is_a_flat_line(ax: Axes) -> None:
     assert extent(ax) == pytest.approx((0.0, 1.0, 3.0, 3.0))
 
 
-def test_gaps_are_marked(ax: Axes) -> None:
-    """Each gap is a span of its own, where it is."""
-    plots.waveform(Clip(np.zeros(1000), 1000, gaps=[(0.1, 0.2), (0.5, 0.6)]), ax=ax, offset=1.0)
-    assert [patch.get_extents().width > 0 for patch in ax.patches] == [True, True]
-    assert ax.patches[0].get_hatch() == "//"
-
-
 def test_a_label_is_for_the_legend(ax: Axes) -> None:
     """`label` and `color` are matplotlib's."""
     plots.waveform(Clip.tone(440, 0.1), ax=ax, label="prompt", color="#d55e00")
     assert ax.get_legend_handles_labels()[1] == ["prompt"]
 
 
-def test_nothing_is_opened_when_axes_are_given(ax: Axes) -> None:
-    """pyplot's state is left alone."""
-    before = plt.get_fignums()
-    Clip.tone(440, 0.1).plot(ax=ax)
-    assert plt.get_fignums() == before
+@pytest.mark.parametrize("loud", [0.5, 0.8, 0.95])
+def test_clipping_is_counted_as_the_clip_counts_it(loud: float, ax: Axes) -> None:
+    """Rows of three and more samples count, wherever the columns of the plot end."""
+    clip = Clip(np.random.default_rng(2).choice([0.0, 1.0], 20_000, p=[1 - loud, loud]), 48_000)
+    plots.waveform(clip, ax=ax)
+    assert said(ax) == [f"clipped: {clip.clipped:,} samples at full scale"]
 
 
-# --- a call --------------------------------------------------------------------------------------
+def test_a_peak_that_touches_full_scale_is_not_clipped(ax: Axes) -> None:
+    """A clip made as loud as it can be is nothing special."""
+    plots.waveform(Clip([0.1, 1.0, 0.1, -1.0], 48_000), ax=ax)
+    assert said(ax) == []
 
 
-def test_a_call_has_both_sides_and_the_lanes(tmp_path: Path, ax: Axes) -> None:
-    """Two waveforms and a lane a kind of event share one axis of time."""
-    assert plots.timeline(call(tmp_path), ax=ax) is ax
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        *("sent", "heard"),
-        *("sent", "input buffer", "output buffer", "response", "other"),
-    ]
-    assert ax.get_xlim() == (0.0, 2.0)
-    assert len(ax.collections) == 2
+# --- spectrogram -----------------------------------------------------------------------------------
 
 
-def test_an_event_is_in_its_lane(tmp_path: Path, ax: Axes) -> None:
-    """Every event is a mark in one lane; an error is marked once more."""
-    plots.timeline(call(tmp_path), ax=ax)
-    counts = [len(line.get_xdata()) for line in ax.lines]
-    assert counts == [1, 1, 1, 1, 2, 1]
+def test_a_tone_is_a_line_at_its_frequency(ax: Axes) -> None:
+    """The loudest row is the tone's, and has its peak level."""
+    plots.spectrogram(Clip.tone(1_000, 1.0, level=-12.0), ax=ax)
+    middle = image(ax)[:, 40]
+    left, right, bottom, top = ax.images[0].get_extent()
+    row = (int(middle.argmax()) + 0.5) / len(middle) * (top - bottom) + bottom
+    assert (left, right, row) == pytest.approx((0.0, 1.0, 1_000.0))
+    assert middle.max() == pytest.approx(-12.0, abs=0.1)
 
 
-def test_the_lanes_can_be_left_out(tmp_path: Path, ax: Axes) -> None:
-    """`events=False` draws the waveforms alone."""
-    plots.timeline(call(tmp_path), ax=ax, events=False)
-    assert list(ax.lines) == []
-    assert len(ax.get_yticks()) == 2
+@pytest.mark.parametrize("seconds", [1.0, 100.0])
+def test_a_spectrogram_is_bounded(seconds: float, ax: Axes) -> None:
+    """One image of at most 800 columns, however long the clip is."""
+    plots.spectrogram(noise(seconds), ax=ax)
+    assert len(ax.images) == 1
+    assert image(ax).shape[1] <= 800
 
 
-def test_a_long_call_has_no_more_points(tmp_path: Path, ax: Axes) -> None:
-    """A minute of two sides stays within the bound."""
-    plots.timeline(call(tmp_path, duration=60.0), ax=ax, events=False)
-    assert points(ax) <= 2 * (2 * 2_400 + 8)
+def test_sound_is_where_it_was(ax: Axes) -> None:
+    """A second half that is loud is the second half of the image."""
+    plots.spectrogram(Clip.silence(1.0) + noise(1.0), ax=ax)
+    levels = image(ax).mean(axis=0)
+    assert levels[: len(levels) * 48 // 100].max() == -90.0
+    assert levels[len(levels) * 52 // 100 :].min() > -80.0
 
 
-def test_a_call_without_audio_is_drawn(tmp_path: Path, ax: Axes) -> None:
-    """A call that died at once has an empty plot."""
-    empty = SimpleNamespace(audio=RunAudio(tmp_path), events=EventLog())
-    assert plots.timeline(empty, ax=ax) is ax
-    ax.figure.canvas.draw()
+def test_the_highest_frequency_can_be_chosen(ax: Axes) -> None:
+    """`max_frequency` cuts the axis and the work."""
+    plots.spectrogram(noise(0.5), ax=ax, max_frequency=8_000)
+    assert ax.get_ylim() == (0, 8_000)
+    assert image(ax).shape[0] == 161
 
 
-def test_a_latency_is_bracketed(tmp_path: Path, ax: Axes) -> None:
-    """First audio is written between the end of speech and the reply."""
-    one = call(tmp_path)
-    one.latency = Latency(0.62, 0.5, 1.12)
-    plots.timeline(one, ax=ax)
-    assert [text.get_text() for text in ax.texts] == ["", "0.62 s"]
-    assert ax.texts[1].get_position()[0] == pytest.approx(0.81)
+@pytest.mark.parametrize("wrong", [{"max_frequency": 0}, {"max_frequency": np.nan}, {"floor": 3.0}])
+def test_options_out_of_range_are_refused(wrong: dict[str, float], ax: Axes) -> None:
+    """A plot of nothing is not drawn in silence."""
+    with pytest.raises(errors.ConfigurationError):
+        plots.spectrogram(noise(0.1), ax=ax, **wrong)
 
 
-def test_no_latency_is_no_bracket(tmp_path: Path, ax: Axes) -> None:
-    """A turn without an audible reply has none."""
-    one = call(tmp_path)
-    one.latency = Latency()
-    plots.timeline(one, ax=ax)
-    assert list(ax.texts) == []
+def test_a_spectrogram_of_its_own_has_a_scale() -> None:
+    """Where no axes are given the colours are explained beside them."""
+    plt.close("all")
+    axes = plots.spectrogram(noise(0.1))
+    assert [other.get_ylabel() for other in axes.figure.axes if other is not axes] == ["dBFS"]
+    plt.close("all")
 
 
-def test_a_run_draws_itself(tmp_path: Path, ax: Axes) -> None:
-    """`run.plot()` is the timeline of the whole call."""
-    call(tmp_path)
-    (tmp_path / "run.json").write_text("{}")
-    assert rtnb.open_run(tmp_path).plot(ax=ax) is ax
-    assert extent(ax)[:2] == pytest.approx((0.0, 2.0))
+# --- level -----------------------------------------------------------------------------------------
+
+
+def test_the_level_is_that_of_the_tone(ax: Axes) -> None:
+    """A sine is 3 dB below its peak throughout."""
+    plots.level(Clip.tone(1_000, 1.0, level=-20.0), ax=ax)
+    times, levels = ax.lines[0].get_data()
+    assert levels == pytest.approx(np.full(50, -23.01), abs=0.05)
+    assert (times[0], times[-1]) == pytest.approx((0.01, 0.99))
+
+
+def test_the_threshold_is_a_line(ax: Axes) -> None:
+    """From where a reply counts as audible is marked, once, and explained."""
+    for _ in range(2):
+        plots.level(noise(0.1), ax=ax)
+    lines = [line for line in ax.lines if line.get_label() == "_threshold"]
+    assert [line.get_ydata()[0] for line in lines] == [-50.0]
+    assert said(ax) == ["dashed: audible from −50 dBFS"]
+
+
+def test_a_level_is_bounded_and_keeps_the_loudest(ax: Axes) -> None:
+    """A click in a minute and a half is seen among 2,400 columns."""
+    samples = np.zeros(90 * 48_000, np.float32)
+    samples[2_000_000:2_000_960] = 0.5
+    plots.level(Clip(samples, 48_000), ax=ax)
+    assert len(ax.lines[0].get_xdata()) == 2_400
+    assert ax.lines[0].get_ydata().max() > -10
+
+
+def test_silence_is_at_the_floor(ax: Axes) -> None:
+    """What has no level is drawn at the lowest."""
+    plots.level(Clip.silence(0.1), ax=ax, floor=-70.0)
+    assert set(ax.lines[0].get_ydata()) == {-70.0}
+
+
+def test_a_clip_is_drawn_in_the_colour_of_its_side(ax: Axes) -> None:
+    """What was heard is a reply's, unless another colour is asked for."""
+    clip = Clip(np.zeros(1000), 1000, role="reply")
+    plots.waveform(clip, ax=ax)
+    plots.waveform(clip, ax=ax, color="black")
+    shown = [to_hex(c.get_facecolor()[0]) for c in ax.collections]
+    assert shown == [plots.COLORS["reply"], "#000000"]

@@ -9,7 +9,7 @@ import pytest
 
 import rtnb
 from rtnb.audio import to_pcm
-from rtnb.prompts import as_prompt
+from rtnb.prompts import as_prompt, named
 
 NAMES = [path.stem for path in rtnb.samples()]
 
@@ -37,6 +37,15 @@ def test_a_sample_knows_its_name() -> None:
     assert as_prompt(rtnb.sample("capital_of_france"))[0] == "capital_of_france"
     assert rtnb.sample("capital_of_france.wav") == rtnb.sample("capital_of_france")
     assert rtnb.sample_text("capital_of_france") == "What is the capital of France?"
+
+
+def test_a_clip_can_be_given_a_name() -> None:
+    """Its sound, gaps and role stay; the clip that it is made of has none."""
+    clip = rtnb.Clip(np.ones(480, np.float32) / 2, 48_000, gaps=[(0.0, 0.005)], role="prompt")
+    known = named(clip, "my question")
+    assert as_prompt(known) == ("my question", clip)
+    assert (known, known.gaps, known.role) == (clip, clip.gaps, clip.role)
+    assert as_prompt(clip)[0] is None
 
 
 @pytest.mark.parametrize("name", ["capital", "", "../samples/greeting", "/etc/passwd", "README.md"])

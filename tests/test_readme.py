@@ -57,6 +57,23 @@ def test_the_second_python_block_runs(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "['completed', 'completed'] 3"
 
 
+def test_the_third_python_block_runs(tmp_path: Path) -> None:
+    """What it shows in a cell can be made in any program."""
+    begin = "import rtnb\npeer = rtnb.Peer()\nsession = rtnb.connect(peer)\n"
+    end = "print(len(rtnb.sessions()))\nsession.close()\npeer.close()\n"
+    done = run_python(begin + blocks("python")[2] + end, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.parametrize("image", re.findall(r"!\[.*?\]\((.*?)\)", README))
+def test_the_pictures_are_there(image: str) -> None:
+    """Each picture of the README is in the repository, 1,000 pixels wide."""
+    content = (ROOT / image).read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(content[16:20], "big") == 1000
+
+
 def test_ci_calls_the_readme_test_command() -> None:
     """What the README says runs the whole suite is what CI runs."""
     assert command(1) in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

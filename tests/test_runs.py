@@ -312,7 +312,7 @@ def test_a_run_that_was_not_closed_says_so(tmp_path: Path) -> None:
     """A turn under way when everything died ends as what was heard of it, the run as incomplete."""
     run = rtnb.open_run(write_run(tmp_path / "run", records=(TURN,)))
     assert not run.complete
-    assert repr(run) == "<Run run: 1 turns, 3.0 s, 7 events, not closed in order>"
+    assert repr(run) == "<Run run: 1 turn, 3.0 s, 7 events, not closed in order>"
     assert run.turns[0].status == "completed"
 
 
@@ -321,7 +321,7 @@ def test_a_run_that_was_closed_says_nothing(tmp_path: Path) -> None:
     closed = record("closed", 3.0, reason="closed by the user")
     run = rtnb.open_run(write_run(tmp_path / "run", records=(TURN, ENDED, closed)))
     assert run.complete
-    assert repr(run) == "<Run run: 1 turns, 3.0 s, 7 events>"
+    assert repr(run) == "<Run run: 1 turn, 3.0 s, 7 events>"
 
 
 def test_the_html_of_a_run_agrees_with_its_text(tmp_path: Path) -> None:

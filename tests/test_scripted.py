@@ -15,6 +15,7 @@ from scripted_server import SDP, answered, minted, refused, serving
 import rtnb
 from rtnb import messages as m
 from rtnb.callsetup import find_endpoint
+from rtnb.connecting import Waiting, watched_by
 from rtnb.engine import ScriptedEngine
 from rtnb.errors import (
     AuthenticationError,
@@ -263,6 +264,45 @@ def test_each_end_before_the_channel_has_its_error(
     assert isinstance(told.value, also)
 
 
+def test_a_call_is_watched_while_it_is_placed() -> None:
+    """Before anything goes out, and to the end: where it goes, how far it is, its session."""
+    begun: list[tuple[Waiting, str, list[m.Message]]] = []
+
+    def watch(waiting: Waiting) -> None:
+        assert waiting.session is not None
+        begun.append((waiting, waiting.session.state, list(waiting.session._engine.sent)))  # type: ignore[attr-defined]
+
+    with watched_by(watch), connected() as (session, _):
+        ((waiting, state, sent_then),) = begun
+        assert (waiting.session, state, sent_then) == (session, "connecting", [])
+        assert waiting.how_far().over
+        assert waiting.endpoint.base_url.endswith(waiting.how_far().what + "/v1")
+    with connected():
+        assert len(begun) == 1, "only within the block"
+
+
+def test_a_call_that_waits_is_minting_first() -> None:
+    """How far it is, is known at any time."""
+    phases: list[str] = []
+    with watched_by(lambda waiting: phases.append(waiting.how_far().phase)), connected():
+        assert phases == ["minting a key"]
+
+
+def test_a_watcher_may_give_a_call_up() -> None:
+    """What it raises comes out of connect; nothing was minted or sent, and no session is left."""
+
+    def give_up(_: Waiting) -> None:
+        raise CallClosedError("Changed my mind.")
+
+    before = len(rtnb.sessions())
+    engine = ScriptedEngine(Script())
+    with serving(minted()) as server, watched_by(give_up):
+        with pytest.raises(CallClosedError, match="Changed my mind"):
+            rtnb.connect(server.url, engine=engine)
+    assert (server.requests, len(rtnb.sessions())) == ([], before)
+    assert not [one for one in engine.sent if isinstance(one, m.Open)]
+
+
 # --- turns ----------------------------------------------------------------------------------------
 
 
@@ -470,7 +510,7 @@ def test_a_schema_without_a_function_is_left_to_the_user() -> None:
         ("peer_gone", CallClosedError, "is gone. Consent lost."),
         ("process_died", MediaProcessError, "Consent lost."),
         ("failed", CallError, "failed: Consent lost."),
-        ("closed", CallClosedError, "The call is over: Consent lost.."),
+        ("closed", CallClosedError, "The call is over: Consent lost."),
     ],
 )
 def test_a_call_that_broke_refuses_more(kind: str, error: type[Exception], sentence: str) -> None:

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from rtnb import _html, _process
 from rtnb._masking import Secret, mask
 from rtnb.errors import ConfigurationError, MediaProcessError
+from rtnb.sessionview import properties
 
 if TYPE_CHECKING:
     from rtnb.signaling import Endpoint
@@ -152,7 +153,10 @@ class Peer:
         return f"<Peer {self.url}{' (closed)' if self.closed else ''}>"
 
     def _repr_html_(self) -> str:
-        return f"<div>{_html.text(repr(self).strip('<>'))}</div>"
+        state = _html.badge("closed" if self.closed else "running", "" if self.closed else "good")
+        key = "its own" if self._key else "any is accepted"
+        pairs = [("base URL", self.url), ("key", key)]
+        return _html.boxed(_html.head("Peer", state) + properties(pairs), repr(self))
 
 
 def _end(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:

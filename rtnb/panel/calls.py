@@ -1,0 +1,237 @@
+"""What a panel does with a session, step by step and in threads of its own; it knows no widget."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from rtnb._notebook import acting_for
+from rtnb.audio import Clip
+from rtnb.connecting import Waiting, connect, watched_by
+from rtnb.errors import CallClosedError, CallError, RtnbError
+from rtnb.panel.state import Facts
+from rtnb.panel.work import Worker
+from rtnb.progress import Snapshot, of_turn, text_of
+from rtnb.session import Session
+from rtnb.turns import Turn
+
+__all__ = ["Calls"]
+
+_WIDTH: Final = 200  # characters of a progress line
+
+
+class Calls:
+    """The one call of a panel: made, spoken into, interrupted, hung up.
+
+    Every method returns at once.
+
+    Parameters
+    ----------
+    session
+        A session made elsewhere, or None.
+    cell
+        The cell that the panel belongs to, as `rtnb._notebook.cell_run` gave it.
+    failed
+        Takes the error of what could not be done.
+    """
+
+    def __init__(
+        self,
+        session: Session | None,
+        cell: tuple[str, str] | None,
+        failed: Callable[[Exception], None],
+    ):
+        self.session = session
+        self.own = False  # the session was made here, and is hung up with the panel
+        self.note: str | None = None
+        self._cell = cell
+        self._worker = Worker(failed)
+        self._waiting: Waiting | None = None
+        self._closing = False  # what is being connected is to be given up
+        self._gone = False  # for good
+        self._held: threading.Event | None = None
+        self._holding = threading.Lock()
+
+    # --- doing ------------------------------------------------------------------------------------
+
+    def connect(self, options: Callable[[], dict[str, Any]]) -> None:
+        """Place a call; `options` gives the arguments of `rtnb.connect`, and may take its time."""
+        if self._worker.doing is None:
+            self._closing = False  # not in the thread: a hang-up may come before that begins
+            self._worker.start("Connecting", lambda: self._connect(options))
+
+    def _connect(self, options: Callable[[], dict[str, Any]]) -> None:
+        try:
+            with acting_for(self._cell), watched_by(self._begun):
+                session = connect(**options(), progress=False)
+            if self._given_up:
+                session.close("hung up")
+            else:
+                self.session, self.own = session, True
+        except RtnbError:
+            if not self._given_up:  # what fails after that is no news
+                raise
+        finally:
+            self._waiting = None
+
+    @property
+    def _given_up(self) -> bool:
+        return self._closing or self._gone
+
+    def _begun(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        if self._given_up:
+            raise CallClosedError("Hung up before the call was placed.")
+
+    def send(self, prompt: Clip | str) -> bool:
+        """Say something; return False where something else is being done."""
+        work = self._in_call(lambda session: session.send(prompt))
+        return self._worker.start("Sending", work)
+
+    def press(self, clip: Clip) -> None:
+        """Hold push to talk, and play a clip into it until `release`."""
+        released = threading.Event()
+        talk = self._in_call(lambda session: _talk(session, clip, released))
+
+        def work() -> None:
+            try:
+                talk()
+            finally:
+                with self._holding:
+                    self._held = None
+
+        with self._holding:  # the thread may be over at once
+            if self._worker.start("Talking", work):
+                self._held = released
+
+    def release(self) -> None:
+        """Let go of push to talk."""
+        if (held := self._held) is not None:
+            held.set()
+
+    def interrupt(self) -> None:
+        """Cut the reply."""
+
+        def work(session: Session) -> None:
+            turn = self.turn
+            session.interrupt()
+            if turn is self.turn:
+                self.note = "Interrupted. Send something else."
+
+        self._worker.start("Interrupting", self._in_call(work), alone=False)
+
+    def hang_up(self) -> None:
+        """End the call, also one that is being connected."""
+
+        def work() -> None:
+            waiting = self._waiting
+            session = self.session if waiting is None else waiting.session
+            if session is not None:
+                session.close("hung up")
+
+        self._closing = True
+        self.release()
+        self._worker.start("Hanging up", work, alone=False)
+
+    def save(self, folder: str) -> None:
+        """Copy the run to a folder."""
+
+        def work() -> None:
+            session = self.session
+            if session is not None:
+                session.save(folder)
+                self.note = f"Saved to {folder}; open it with rtnb.open_run({folder!r})."
+
+        self._worker.start("Saving", work)
+
+    def close(self, reason: str) -> None:
+        """Hang up what was made here, and make no more; returns when that is done."""
+        self._gone = True
+        self.release()
+        if (waiting := self._waiting) is not None and waiting.session is not None:
+            waiting.session.close(reason)
+        if self.own and self.session is not None:
+            self.session.close(reason)
+
+    def take(self, session: Session | None) -> None:
+        """Go on with another session; one that was made here is hung up."""
+        self._closing = True  # a call that is being placed would replace this one
+        self.release()
+        if (waiting := self._waiting) is not None and waiting.session is not None:
+            self._worker.start("Hanging up", waiting.session.close, alone=False)
+        before, was_own = self.session, self.own
+        self.session, self.own, self.note = session, False, None
+        if was_own and before is not None and before is not session:
+            self._worker.start("Hanging up", before.close, alone=False)
+
+    def _in_call(self, work: Callable[[Session], object]) -> Callable[[], None]:
+        """Return what does something in the call; that this is over meanwhile is said anyway."""
+
+        def run() -> None:
+            session = self.session
+            if session is None:
+                raise CallError("There is no call; click Connect first.")
+            try:
+                work(session)
+            except CallClosedError:
+                if session.state == "open":
+                    raise
+
+        return run
+
+    # --- how things stand -------------------------------------------------------------------------
+
+    def facts(self, *, clip: bool, text: bool, failure: str | None) -> Facts:
+        """Return how things stand; `clip` and `text` say what there is to send."""
+        session, waiting, doing = self.session, self._waiting, self._worker.doing
+        holding = self._held is not None
+        if waiting is not None or doing == "Connecting":
+            if self._given_up:
+                return Facts("closing")
+            said = "starting" if waiting is None else _line(waiting.how_far())
+            return Facts("connecting", progress=said)
+        if session is None:
+            return Facts(doing=doing, clip=clip, text=text, failure=failure)
+        call: Any = (
+            session.state if session.state in ("open", "closed", "closing") else "connecting"
+        )
+        turn = self.turn
+        running = turn is not None and turn.status == "in_progress"
+        return Facts(
+            call,
+            None if holding or doing == "Sending" else doing,
+            _progress(session, turn) if running and turn is not None else "",
+            running=running,
+            holding=holding,
+            clip=clip,
+            text=text,
+            ended=session.ended,
+            failure=failure,
+            note=self.note,
+        )
+
+    @property
+    def turn(self) -> Turn | None:
+        """The newest turn."""
+        session = self.session
+        return session.turns[-1] if session is not None and session.turns else None
+
+
+def _talk(session: Session, clip: Clip, released: threading.Event) -> None:
+    with session.push_to_talk() as turn:
+        if released.is_set():
+            raise CallError("Nothing was said: hold the button while the prompt plays.")
+        turn.play(clip)
+        while not released.wait(0.25) and turn.status == "in_progress":
+            pass  # the call may end while it is held
+        turn.stop()
+
+
+def _line(snapshot: Snapshot) -> str:
+    return text_of(replace(snapshot, level=None), width=_WIDTH)  # the meters show the level
+
+
+def _progress(session: Session, turn: Turn) -> str:
+    return _line(of_turn(turn._state, session.elapsed, session.levels))

@@ -1,0 +1,97 @@
+"""What a panel may do and what it says, state by state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from rtnb.panel.state import Facts, allowed, said
+
+CALLS = ("none", "connecting", "open", "closing", "closed")
+
+
+def enabled(facts: Facts) -> set[str]:
+    """Return the controls that mean something."""
+    return {name for name, on in allowed(facts).items() if on}
+
+
+REST = {"connect", "form"}
+OPEN = {"hang_up", "save"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "controls"),
+    [
+        (Facts(), REST),
+        (Facts(clip=True, text=True), REST),
+        (Facts("none", "Hanging up"), set()),
+        (Facts("connecting", clip=True), {"hang_up"}),
+        (Facts("open"), OPEN),
+        (Facts("open", clip=True), OPEN | {"send", "talk"}),
+        (Facts("open", text=True), OPEN | {"send"}),
+        (Facts("open", clip=True, running=True), OPEN | {"send", "talk", "interrupt"}),
+        (Facts("open", clip=True, running=True, holding=True), OPEN | {"talk"}),
+        (Facts("open", "Saving", clip=True, text=True, running=True), {"hang_up", "interrupt"}),
+        (Facts("open", "Talking", clip=True, holding=True), {"hang_up", "talk"}),
+        (Facts("closing", clip=True, text=True, running=True), set()),
+        (Facts("closed", clip=True, text=True, running=True), REST | {"save"}),
+        (Facts("closed", "Saving"), set()),
+    ],
+)
+def test_what_is_enabled(facts: Facts, controls: set[str]) -> None:
+    """A control is enabled only where it means something."""
+    assert enabled(facts) == controls
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("doing", "running", "holding", "text"), list(product((None, "Saving"), *[(False, True)] * 3))
+)
+def test_nothing_is_sent_without_an_open_call(
+    call: str, doing: str | None, running: bool, holding: bool, text: bool
+) -> None:
+    """Whatever else holds, speaking needs an open call, and Connect one that is over."""
+    facts = Facts(call, doing, running=running, holding=holding, clip=True, text=text)  # type: ignore[arg-type]
+    spoken = enabled(facts) & {"send", "talk", "interrupt"}
+    assert not spoken or call == "open"
+    assert "connect" not in enabled(facts) or call in ("none", "closed")
+    assert ("connect" in enabled(facts)) == ("form" in enabled(facts))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_failure_or_a_note_changes_no_control(call: str) -> None:
+    """They are only said."""
+    facts = Facts(call, clip=True)  # type: ignore[arg-type]
+    assert enabled(replace(facts, failure="No.", note="Yes.")) == enabled(facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence", "tone"),
+    [
+        (Facts(), "Not connected. Choose where to call, then Connect.", ""),
+        (Facts("connecting", progress="ICE  0.3 s"), "Connecting: ICE  0.3 s", ""),
+        (Facts("closing"), "Hanging up …", ""),
+        (Facts("closed"), "The call is over. Connect begins another one.", ""),
+        (Facts("closed", ended="The server went."), "The server went. Connect begins another one.", ""),
+        (Facts("open"), "Connected. Choose a prompt or write something, then Send.", "good"),
+        (Facts("open", note="Saved to x."), "Saved to x.", "good"),
+        (Facts("open", "Saving", note="Interrupted."), "Saving …", ""),
+        (Facts("open", running=True, progress="reply 1 s", note="Old."), "reply 1 s", ""),
+        (Facts("open", running=True, holding=True), "Talking. Let go to have it answered.", ""),
+        (Facts("open", running=True, progress="x", failure="It broke."), "It broke.", "bad"),
+        (Facts("none", failure="No key; type one."), "No key; type one.", "bad"),
+    ],
+)  # fmt: skip
+def test_what_is_said(facts: Facts, sentence: str, tone: str) -> None:
+    """The newest of what matters: a failure first, then what is being done, then how it is."""
+    assert said(facts) == (sentence, tone)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_something_is_always_said(call: str) -> None:
+    """No state leaves the line empty, and none but a failure is bad news."""
+    text, tone = said(Facts(call, progress="…"))  # type: ignore[arg-type]
+    assert text
+    assert tone != "bad"
