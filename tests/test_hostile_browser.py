@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_rig import Lab
-from playwright.sync_api import Page, expect
+from browser_rig import Lab, new_page
+from playwright.sync_api import Browser, Page, expect
 
 import rtnb
 
@@ -81,8 +81,9 @@ def test_hostile_texts_do_not_run(lab: Lab, page: Page, peer: rtnb.Peer) -> None
     page.wait_for_function("() => window.ran")
 
 
-def saved(lab: Lab, page: Page, peer: rtnb.Peer) -> Path:
-    """Run a notebook that shows a bit of everything, save it with its widgets, end its kernel."""
+@pytest.fixture(scope="module")
+def saved(lab: Lab, browser: Browser, peer: rtnb.Peer) -> Path:
+    """A notebook that shows a bit of everything, saved with its widgets."""
     lab.set("jupyterlab-manager/plugin", scope="@jupyter-widgets", saveState=True)
     notebook = lab.notebook(
         f"import rtnb\nsession = rtnb.connect({peer.url!r}, transcription=True)\n"
@@ -90,21 +91,23 @@ def saved(lab: Lab, page: Page, peer: rtnb.Peer) -> Path:
         *("turn", "turn.plot();", "session.events", "session"),
         *("session.events.select('response.*')", "panel = rtnb.Panel(session)\npanel"),
         "session.close(); panel.close()",
+        name="saved",
     )
-    lab.open(notebook, page)
-    for index in range(8):
-        lab.run_cell(page, index)
-    expect(lab.output(page, 6).get_by_role("status")).to_contain_text("This panel is closed")
-    lab.save(page)
-    lab.end_kernels()
+    with new_page(browser, lab) as page:
+        lab.open(notebook, page)
+        for index in range(8):
+            lab.run_cell(page, index)
+        status = lab.output(page, 6).get_by_role("status")
+        expect(status).to_contain_text("This panel is closed")
+        lab.save(page)
     return notebook
 
 
 def test_a_saved_notebook_shows_everything_without_a_kernel(
-    lab: Lab, page: Page, peer: rtnb.Peer
+    lab: Lab, page: Page, saved: Path
 ) -> None:
-    """Turns with players, plots, events, and the widgets as they were last."""
-    lab.open(saved(lab, page, peer), page, kernel=False)
+    """Turns with players, plots, events, and the record of a panel's call."""
+    lab.open(saved, page, kernel=False)
     answer = "The capital of France is Paris."
     expect(lab.output(page, 1)).to_contain_text(answer)
     assert lab.output(page, 1).locator("audio:visible").count() == 2
@@ -119,10 +122,9 @@ def test_a_saved_notebook_shows_everything_without_a_kernel(
     lab.screenshot(page, "saved-without-kernel")
 
 
-def test_an_untrusted_notebook_shows_the_text(lab: Lab, page: Page, peer: rtnb.Peer) -> None:
+def test_an_untrusted_notebook_shows_the_text(lab: Lab, page: Page, saved: Path) -> None:
     """From somebody else, a turn and its events are read as plain text."""
-    notebook = saved(lab, page, peer)
-    text = notebook.read_text(encoding="utf-8").replace("session.close()", "session.close( )")
+    text = saved.read_text(encoding="utf-8").replace("session.close()", "session.close( )")
     other = lab.folder / "other.ipynb"
     other.write_text(text, encoding="utf-8")  # what was changed elsewhere is not trusted
     lab.open(other, page, kernel=False)

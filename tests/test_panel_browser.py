@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browser_rig import Lab
-from playwright.sync_api import Locator, Page, expect
+from browser_rig import Lab, new_page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 import rtnb
 
@@ -17,15 +17,28 @@ KEY = "sk-test-only-0123456789abcdef"
 WITHIN = 30_000  # milliseconds
 
 
-@pytest.fixture
-def panel(lab: Lab, page: Page, peer: rtnb.Peer) -> Iterator[Locator]:
-    """A panel that offers the tests' peer, in a notebook of its own."""
+@pytest.fixture(scope="module")
+def page(lab: Lab, browser: Browser, peer: rtnb.Peer) -> Iterator[Page]:
+    """A page with a panel that offers the tests' peer, for all tests of this module."""
     lab.set("jupyterlab-manager/plugin", scope="@jupyter-widgets", saveState=True)
     notebook = lab.notebook(f"import rtnb\npanel = rtnb.Panel(endpoint={peer.url!r})\npanel")
-    lab.open(notebook, page)
-    lab.run_all(page)
-    yield lab.output(page, 0)
-    lab.end_kernels()
+    with new_page(browser, lab) as one:
+        lab.open(notebook, one)
+        lab.run_all(one)
+        yield one
+
+
+@pytest.fixture
+def panel(lab: Lab, page: Page) -> Locator:
+    """The panel, without a call, and with its first prompt chosen."""
+    panel = lab.output(page, 0)
+    if button(panel, "Hang up").is_enabled():
+        button(panel, "Hang up").click()
+    expect(button(panel, "Connect")).to_be_enabled(timeout=WITHIN)
+    panel.get_by_label("call", exact=True).select_option(label="the endpoint given")
+    choose(panel, "capital_of_france")
+    panel.get_by_role("tab", name="Transcript").click()
+    return panel
 
 
 def button(panel: Locator, name: str) -> Locator:
