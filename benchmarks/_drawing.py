@@ -1,4 +1,4 @@
-"""What the benchmarks of plots share: six minutes of audio, and how long a drawing takes."""
+"""What the benchmarks of plots share: six minutes of audio, a call, and how long a drawing takes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 
-from rtnb import Clip, EventLog, plots
-from rtnb.runaudio import RunAudio
+import rtnb
+from rtnb import Clip, plots
 from rtnb.runfiles import RunWriter
 
 mpl.use("Agg")
@@ -39,13 +39,84 @@ def speechlike(seconds: float) -> Clip:
     return Clip(samples, SAMPLE_RATE)
 
 
-def write_run(folder: Path, clip: Clip) -> RunAudio:
-    """Write a clip as what was sent, and backwards as what was heard."""
-    samples = np.rint(clip.samples * 32767).astype(np.int16)
+def write_call(folder: Path, *, turns: int, length: float = 15.0, deltas: int = 405) -> rtnb.Run:
+    """Write a call as a run of turns of equal length, and open it as a notebook would.
+
+    In each turn a prompt is heard to the end of its second fifth, and a reply from its third on,
+    which is written in as many deltas. Packets come every 20 ms, and one in a thousand is lost.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     writer = RunWriter(folder, sample_rate=SAMPLE_RATE)
-    writer.audio(np.stack([samples, samples[::-1]], axis=1))
+    samples = np.rint(speechlike(length).samples * 32767).astype(np.int16)
+    at = np.arange(len(samples)) / len(samples)
+    sound = np.stack([samples * (at < 0.4), samples[::-1] * ((at > 0.45) & (at < 0.95))], axis=1)
+    for _ in range(turns):
+        writer.audio(sound)
     writer.close()
-    return RunAudio(folder)
+    starts = [number * length for number in range(turns)]
+    write_lines(folder / "turns.jsonl", (one for s in starts for one in records(s, length)))
+    write_lines(folder / "events.jsonl", (one for s in starts for one in events(s, length, deltas)))
+    with (folder / "packets.csv").open("a", encoding="utf-8") as file:
+        file.writelines(packet(number) for number in range(round(turns * length * 50)))
+    (folder / "run.json").write_text('{"version": 1, "dialect": "ga", "session": {}}')
+    return rtnb.open_run(folder)
+
+
+def write_lines(path: Path, records: Iterator[dict[str, Any]]) -> None:
+    """Write records as lines of JSON, one at a time."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def packet(number: int) -> str:
+    """Return one row of packets.csv."""
+    if number % 1000 == 999:
+        return f"lost,{number},{number * 960},{number * 0.02:.6f},960,{number * 960}\n"
+    return f"received,{number},{number * 960},{number * 0.02:.6f},80,{number * 960}\n"
+
+
+def records(start: float, length: float) -> Iterator[dict[str, Any]]:
+    """Yield what turns.jsonl has of one turn."""
+    turn = round(start / length) + 1
+    for record, at, data in (
+        ("turn", 0.0, {"turn": turn, "kind": "audio", "name": f"question {turn}"}),
+        ("play", 0.0, {"turn": turn, "play": f"play {turn}"}),
+        ("play_started", 0.001, {"play": f"play {turn}"}),
+        ("play_ended", 0.41, {"play": f"play {turn}"}),
+        ("request", 0.41, {"turn": turn, "event_id": f"event {turn}"}),
+        ("ended", 0.98, {"turn": turn, "status": "completed"}),
+    ):
+        yield {"record": record, "time": start + at * length, **data}
+
+
+def events(start: float, length: float, deltas: int) -> Iterator[dict[str, Any]]:
+    """Yield what events.jsonl has of one turn, in order of time."""
+    turn = round(start / length) + 1
+    response, item = {"id": f"response {turn}"}, f"item {turn}"
+    part = {"response_id": response["id"], "item_id": f"reply {turn}"}
+    part |= {"output_index": 0, "content_index": 0}
+    created = {"event_id": f"event {turn}"}
+    done = {"response": {**response, "status": "completed"}}
+    found: list[tuple[float, str, dict[str, Any]]] = [
+        (0.01, "input_audio_buffer.speech_started", {"item_id": item}),
+        (0.40, "input_audio_buffer.speech_stopped", {"item_id": item}),
+        (0.405, "input_audio_buffer.committed", {"item_id": item}),
+        (0.41, "response.create", created),
+        (0.42, "response.created", {"response": response}),
+        (0.45, "output_audio_buffer.started", {"response_id": response["id"]}),
+        (0.93, "response.done", done),
+        (0.94, "error", {"error": {"code": "slow", "message": "The service is slow."}}),
+        (0.96, "output_audio_buffer.stopped", {"response_id": response["id"]}),
+        (0.97, "rate_limits.updated", {"rate_limits": []}),
+    ]
+    kind = "response.output_audio_transcript.delta"
+    found += [
+        (float(at), kind, {**part, "delta": "word "}) for at in np.linspace(0.46, 0.92, deltas)
+    ]
+    for at, name, data in sorted(found, key=lambda one: one[0]):
+        direction = "sent" if name == "response.create" else "received"
+        event = {"type": name, **data}
+        yield {"time": start + at * length, "direction": direction, "event": event}
 
 
 def seconds_to_draw(draw: Draw) -> float:
@@ -91,8 +162,8 @@ def warm_up() -> None:
         seconds_to_draw(lambda axes, draw=draw: draw(short, ax=axes))
     seconds_to_draw(lambda axes: axes.plot(short.samples))
     with tempfile.TemporaryDirectory() as folder:
-        call = SimpleNamespace(audio=write_run(Path(folder), short), events=EventLog())
-        seconds_to_draw(lambda axes: plots.timeline(call, ax=axes))
+        run = write_call(Path(folder), turns=1, length=1.0, deltas=5)
+        seconds_to_draw(lambda axes: run.plot(ax=axes))
 
 
 def report(name: str, ours: Sequence[float], naive: Sequence[float], target: float) -> None:

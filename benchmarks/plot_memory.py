@@ -1,7 +1,8 @@
 """What plotting 60 minutes of 48 kHz audio takes of memory, beyond the audio itself, in MB.
 
-Each plot is drawn in a process of its own; the baseline is one float64 array of the samples' times,
-which plotting every sample begins with.
+The timelines are those of runs that are open already: one of 240 turns and 100,000 events, and one
+of 24 long turns, each of which gets a bracket. Each plot is drawn in a process of its own; the
+baseline is one float64 array of the samples' times, which plotting every sample begins with.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
+from benchmarks._drawing import write_call
 
 TARGET = 100.0  # MB
 MINUTES = 60
+TURNS, LONG_TURNS = 240, 24
 SCRIPT = """
-import resource, sys
+import ctypes, resource, sys
 from pathlib import Path
-from types import SimpleNamespace
-from benchmarks._drawing import seconds_to_draw
-import numpy as np
-from rtnb import Clip, EventLog, plots
-from rtnb.runaudio import RunAudio
+from benchmarks._drawing import seconds_to_draw, warm_up
+from rtnb import open_run, plots
 
 def high_water():
     try:
@@ -33,20 +32,18 @@ def high_water():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 def forget():
-    "Let the high-water mark begin at what is in use now."
+    "Give back what is free, and let the high-water mark begin at what is in use now."
     try:
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
+    except (OSError, AttributeError):
         pass
 
 kind, folder = sys.argv[1:]
-audio = RunAudio(Path(folder))
-short = Clip.tone(440, 1.0)
-for draw in (plots.waveform, plots.spectrogram, plots.level):
-    seconds_to_draw(lambda axes: draw(short, ax=axes))
-what = SimpleNamespace(audio=audio, events=EventLog())
+warm_up()
+what = open_run(folder)
 if kind != "timeline":
-    what = audio.clip("heard")
+    what = what.heard
 forget()
 before = high_water()
 seconds_to_draw(lambda axes: getattr(plots, kind)(what, ax=axes))
@@ -62,25 +59,15 @@ def megabytes(kind: str, folder: str) -> float:
     return float(done.stdout)
 
 
-def write_hour(folder: Path) -> None:
-    """Write an hour of noise in bursts as the audio of a run, a minute at a time."""
-    from rtnb.runfiles import RunWriter
-
-    chance = np.random.default_rng(1)
-    minute = (chance.standard_normal((60 * 48_000, 2)) * 3000).astype(np.int16)
-    minute[np.arange(len(minute)) // 48_000 % 7 > 3] = 0
-    writer = RunWriter(folder, sample_rate=48_000)
-    for _ in range(MINUTES):
-        writer.audio(minute)
-    writer.close()
-
-
 def main() -> None:
     """Print one JSON line."""
     kinds = ("timeline", "waveform", "spectrogram", "level")
     with tempfile.TemporaryDirectory() as folder:
-        write_hour(Path(folder))
+        write_call(Path(folder), turns=TURNS)
         taken = {kind: round(megabytes(kind, folder), 1) for kind in kinds}
+    with tempfile.TemporaryDirectory() as folder:
+        write_call(Path(folder), turns=LONG_TURNS, length=MINUTES * 60 / LONG_TURNS)
+        taken["timeline of long turns"] = round(megabytes("timeline", folder), 1)
     baseline = MINUTES * 60 * 48_000 * 8 / 1e6
     most = max(taken.values())
     result = {

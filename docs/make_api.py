@@ -9,6 +9,7 @@ import inspect
 from pathlib import Path
 
 import rtnb
+from rtnb.batch import Batch
 
 HEAD = """# Public names
 
@@ -17,6 +18,7 @@ Made by `python docs/make_api.py`; `help(rtnb.NAME)` shows one whole, with shape
 | name | what it is |
 |---|---|
 """
+CLASSES = ("Session", "Turn", "Turns", "EventLog", "Clip")
 MODULES = {
     "errors": "The exceptions, one tree; see [errors.md](errors.md).",
     "measure": "Numbers from arrays: where speech begins and ends, when a reply is audible.",
@@ -36,8 +38,19 @@ def text() -> str:
         HEAD
         + "\n".join(rows)
         + "\n"
-        + "".join(_members(name) for name in ("Session", "Turn", "Clip"))
+        + "".join(_members(name, getattr(rtnb, name)) for name in CLASSES)
+        + _members("batch.Batch", Batch)
     )
+
+
+def _attributes(cls: type) -> str:
+    """Return the attributes that the docstring of a class names, as one line."""
+    section = (inspect.getdoc(cls) or "").partition("\nAttributes\n----------\n")[2]
+    lines = section.partition("\n\n")[0].splitlines()
+    named = [line.partition(" : ") for line in lines if line and line[0] != " "]
+    if not named:
+        return ""
+    return "\nAttributes: " + "; ".join(f"`{name}` ({kind})" for name, _, kind in named) + ".\n"
 
 
 def _summary(value: object) -> str:
@@ -45,17 +58,19 @@ def _summary(value: object) -> str:
     return lines[0].replace("|", "\\|") if lines else ""
 
 
-def _members(name: str) -> str:
-    cls = getattr(rtnb, name)
+def _members(name: str, cls: type) -> str:
     rows = []
     for member in sorted(dir(cls)):
         value = inspect.getattr_static(cls, member)
+        if hasattr(list, member):  # a list of turns does what every list does
+            continue
         shown = callable(value) or isinstance(value, property | classmethod)
         if member.startswith("_") or not shown:
             continue
         summary = _summary(getattr(cls, member) if isinstance(value, classmethod) else value)
         rows.append(f"| `.{member}` | {summary} |")
-    return f"\n## `rtnb.{name}`\n\n| member | what it is |\n|---|---|\n" + "\n".join(rows) + "\n"
+    head = f"\n## `rtnb.{name}`\n\n{_summary(cls)}\n" + _attributes(cls)
+    return head + "\n| member | what it is |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

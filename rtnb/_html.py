@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Final, Literal
 
+from rtnb._plain import visible
+
 __all__ = [
     "audio_player",
     "badge",
@@ -24,23 +26,13 @@ __all__ = [
 
 _LONGEST: Final = 20_000
 
-# control characters, and bidirectional ones, which make shown text lie about its order
-_HIDDEN: Final = dict.fromkeys(
-    [
-        *(n for n in (*range(0x20), *range(0x7F, 0xA0)) if chr(n) not in "\t\n\r"),
-        *(0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
-        *range(0xD800, 0xE000),  # half of a pair, which no page can be encoded with
-    ],
-    "\ufffd",
-)
-
 
 def text(value: object) -> str:
     """Return `value` as escaped text, cut at 20,000 characters, without control characters."""
     shown = str(value)
     if len(shown) > _LONGEST:
         shown = shown[:_LONGEST] + f" … ({len(shown) - _LONGEST} more characters)"
-    return escape(shown.translate(_HIDDEN), quote=True)
+    return escape(visible(shown), quote=True)
 
 
 def code(value: object) -> str:
@@ -78,7 +70,7 @@ def boxed(body: str, plain: object) -> str:
 
 def counted(count: int, thing: str) -> str:
     """Return a count with its noun: ``"1 turn"``, ``"2 turns"``."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def badge(label: object, kind: Literal["", "good", "bad"] = "") -> str:
@@ -91,10 +83,23 @@ def head(title: object, *badges: str) -> str:
     return f'<div class="rtnb-head"><b>{text(title)}</b>{"".join(badges)}</div>'
 
 
-def audio_player(content: bytes, kind: str = "audio/wav") -> str:
-    """Return a player that carries the bytes of an audio file of a MIME type in itself."""
+def audio_player(content: bytes, kind: str = "audio/wav", *, label: str = "clip") -> str:
+    """Return a player that carries the bytes of an audio file of a MIME type in itself.
+
+    Parameters
+    ----------
+    content
+        The file.
+    kind
+        Its MIME type.
+    label
+        What a screen reader calls the player.
+    """
     encoded = b64encode(content).decode("ascii")
-    return f'<audio controls preload="metadata" src="data:{text(kind)};base64,{encoded}"></audio>'
+    return (
+        f'<audio controls preload="metadata" aria-label="{text(label)}" '
+        f'src="data:{text(kind)};base64,{encoded}"></audio>'
+    )
 
 
 def waveform_svg(low: Sequence[float], high: Sequence[float], *, height: int = 48) -> str:

@@ -11,7 +11,7 @@ __all__ = ["MASK", "Secret", "mask"]
 MASK: Final = "•••"
 
 # OpenAI's standard and ephemeral keys, bearer tokens, ICE passwords, and the secrets that a session
-# object may carry (MCP authorization, PROTOCOL section 5).
+# object may carry (`authorization` of an MCP tool, Realtime API reference).
 _PATTERNS: Final = (
     # in JSON text a newline before a key is a backslash and an n, which is no word boundary
     re.compile(r"(?:\b|(?<=\\[bfnrt]))(?:sk-|ek_)[A-Za-z0-9_\-•*.]{3,}"),

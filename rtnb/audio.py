@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtnb import _audiofile, _html
-from rtnb.clipview import ClipView, Role, clip_body
+from rtnb.clipview import ClipView, Role, clip_body, clip_notes, clip_text
 from rtnb.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _PLAYER_LIMIT: Final = 300.0  # seconds embedded in a cell
 _LOSSLESS_LIMIT: Final = 20.0  # seconds up to which the player loses nothing below 12 kHz
 _PLAYER_RATE: Final = 24_000  # Hz; half the size, and all the band speech needs
 _COLUMNS: Final = 480
+_BLOCK: Final = 1 << 20  # samples looked at together, so that an hour needs no copies of itself
 _FULL_SCALE: Final = 32_767 / 32_768  # the largest that a 16-bit recording can hold
 
 
@@ -105,7 +107,7 @@ class Clip:
         The samples hold NaN or infinity, or the shape or rate cannot be audio.
     """
 
-    __slots__ = ("gaps", "role", "sample_rate", "samples")
+    __slots__ = ("_players", "gaps", "role", "sample_rate", "samples")
 
     samples: Samples
     sample_rate: int
@@ -131,6 +133,7 @@ class Clip:
         self.sample_rate = sample_rate
         self.gaps = tuple((float(start), float(end)) for start, end in gaps)
         self.role = role
+        self._players: dict[bool, tuple[str, bytes]] = {}
 
     # --- making and storing -----------------------------------------------------------------------
 
@@ -206,22 +209,29 @@ class Clip:
         """RMS over the whole clip in dBFS (a full-scale sine has -3.01); ``-inf`` for silence."""
         if not len(self.samples):
             return float("-inf")
-        return dbfs(float(np.sqrt(np.mean(np.square(self.samples, dtype=np.float64)))))
+        blocks = (self.samples[at : at + _BLOCK] for at in range(0, len(self), _BLOCK))
+        power = sum(float(np.square(block, dtype=np.float64).sum()) for block in blocks)
+        return dbfs(math.sqrt(power / len(self)))
 
     @property
     def peak(self) -> float:
         """The largest magnitude in dBFS; ``-inf`` for silence."""
-        return dbfs(float(np.abs(self.samples).max(initial=0.0)))
+        low, high = self.samples.min(initial=0.0), self.samples.max(initial=0.0)
+        return dbfs(float(max(high, -low)))
 
     @property
     def clipped(self) -> int:
         """How many samples are at full scale three or more in a row, as overdriven ones are."""
-        full = np.abs(self.samples) >= _FULL_SCALE
-        inner = full[:-2] & full[1:-1] & full[2:]
-        run = np.zeros(len(full), bool)
-        for shift in range(3 if len(inner) else 0):
-            run[shift : shift + len(inner)] |= inner
-        return int(np.count_nonzero(run))
+        count = 0
+        for start in range(0, len(self.samples), _BLOCK):
+            before = max(start - 2, 0)  # two samples more at either end complete a row of three
+            full = np.abs(self.samples[before : start + _BLOCK + 2]) >= _FULL_SCALE
+            inner = full[:-2] & full[1:-1] & full[2:]
+            run = np.zeros(len(full), bool)
+            for shift in range(3 if inner.any() else 0):
+                run[shift : shift + len(inner)] |= inner
+            count += int(np.count_nonzero(run[start - before :][:_BLOCK]))
+        return count
 
     # --- editing ----------------------------------------------------------------------------------
 
@@ -296,7 +306,8 @@ class Clip:
         return f"<Clip {self.duration:.2f} s, {self.sample_rate} Hz, {peak}{lost}>"
 
     def _repr_html_(self) -> str:
-        return _html.boxed(clip_body(self._view()), repr(self))
+        view = self._view()
+        return _html.boxed(clip_body(view), clip_text(view))
 
     def _view(self, *, compact: bool = False, columns: int = _COLUMNS) -> ClipView:
         """Return what is shown of it; a compact player is smaller, and loses a little."""
@@ -306,25 +317,22 @@ class Clip:
         if not np.isneginf(self.level):
             caption += f", level {self.level:.1f} dBFS"
         low, high = envelope(self.samples, columns)
-        sound = self[:_PLAYER_LIMIT].resample(_PLAYER_RATE)
-        lossless = not compact and self.duration <= _LOSSLESS_LIMIT
         return ClipView(
             caption,
             low.tolist(),
             high.tolist(),
-            _audiofile.for_player(sound.samples, sound.sample_rate, lossless=lossless),
-            "; ".join(self._notes()),
+            self._encoded(not compact and self.duration <= _LOSSLESS_LIMIT),
+            clip_notes(self.duration, _PLAYER_LIMIT, self.gaps, self.clipped),
             self.role,
         )
 
-    def _notes(self) -> Iterator[str]:
-        if self.duration > _PLAYER_LIMIT:
-            yield f"the player has the first {_PLAYER_LIMIT:g} s"
-        if self.gaps:
-            lost = sum(end - start for start, end in self.gaps)
-            yield f"{lost * 1000:.0f} ms lost on the way"
-        if clipped := self.clipped:
-            yield f"clipped: {clipped} samples at full scale"
+    def _encoded(self, lossless: bool) -> tuple[str, bytes]:
+        """Return (MIME type, bytes) of its player, which are made once: it shows itself often."""
+        kept = self._players
+        if lossless not in kept:
+            samples = self[:_PLAYER_LIMIT].resample(_PLAYER_RATE).samples
+            kept[lossless] = _audiofile.for_player(samples, _PLAYER_RATE, lossless=lossless)
+        return kept[lossless]
 
     def plot(
         self,
@@ -385,23 +393,27 @@ def _count(duration: float, sample_rate: int) -> int:
 
 def _as_mono(array: npt.NDArray[Any]) -> Samples:
     """Return a float32 copy of shape (n,), integers scaled, channels averaged."""
-    if array.ndim == 2 and array.shape[1] <= 64:
-        array = _scaled(array).mean(axis=1)
-    elif array.ndim != 1:
+    if array.ndim == 1:
+        return _scaled(array).astype(np.float32, copy=array.dtype.kind == "f")
+    if array.ndim != 2 or array.shape[1] > 64:
         raise AudioError(
             f"Samples of shape {array.shape} cannot be a clip; give (n,) or (n, channels)."
         )
-    return np.array(_scaled(array), dtype=np.float32)
+    out = np.empty(len(array), np.float32)
+    for at in range(0, len(array) or 1, _BLOCK):
+        out[at : at + _BLOCK] = _scaled(array[at : at + _BLOCK], np.float64).mean(axis=1)
+    return out
 
 
-def _scaled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if array.dtype.kind == "i":
-        return array / float(-np.iinfo(array.dtype).min)
-    if array.dtype.kind == "u":
-        half = (np.iinfo(array.dtype).max + 1) / 2
-        return array / half - 1.0
-    if array.dtype.kind != "f":
+def _scaled(array: npt.NDArray[Any], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+    """Return integers as floats in [-1, 1], in `dtype` if it holds them exactly; floats as they are."""
+    if array.dtype.kind == "f":
+        return array
+    if array.dtype.kind not in "iu":
         raise AudioError(
             f"Samples of type {array.dtype} cannot be a clip; give floats or integers."
         )
-    return array
+    step = 2.0 ** (1 - 8 * array.itemsize)
+    exact = dtype if array.itemsize <= 2 else np.float64
+    scaled: npt.NDArray[Any] = np.multiply(array, step, dtype=exact)
+    return scaled - 1 if array.dtype.kind == "u" else scaled

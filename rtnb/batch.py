@@ -17,6 +17,7 @@ from rtnb.audio import Clip
 from rtnb.configuration import check_seconds
 from rtnb.connecting import connect
 from rtnb.errors import ConfigurationError, RtnbError, RunError
+from rtnb.eventtext import plain
 from rtnb.liveline import following
 from rtnb.progress import Snapshot, of_batch
 from rtnb.prompts import as_prompt
@@ -29,6 +30,9 @@ __all__ = ["Batch", "replay"]
 
 Prompt = Clip | str | os.PathLike[str]
 
+_FAILURES: Final = 50  # failures shown
+_REASON: Final = 1_000  # characters of one
+_WHOLE: Final = 4_000  # characters of a transcript in a row
 _PATIENCE: Final = 30.0  # seconds that an answer may take, beside the prompt
 
 
@@ -56,20 +60,33 @@ class Batch(Turns):
         """Return the rows of `to_frame`, counted from 1: each turn is the first of its call."""
         return [record | {"turn": i} for i, record in enumerate(super()._records(), 1)]
 
-    def _views(self, *, players: int) -> list[TurnView]:
-        views = super()._views(players=players)
-        return [dataclasses.replace(view, number=i) for i, view in enumerate(views, 1)]
+    def _view(self, place: int, turn: Turn, *, players: bool = False) -> TurnView:
+        return dataclasses.replace(super()._view(place, turn, players=players), number=place)
 
     def _title(self) -> str:
         turns, failures = len(self), len(self.failures)
         return f"Batch of {_html.counted(turns, 'turn')}, {_html.counted(failures, 'failure')}"
 
-    def _table(self) -> str:
-        failures = "".join(
-            f'<p class="rtnb-why">{_html.text(name)}: {_html.text(error)}</p>'
+    def _lines(self, views: Sequence[TurnView]) -> list[str]:
+        failed = [
+            f"Not replayed: {plain(name)}: {plain(str(error), _REASON)}"
             for name, error in self.failures
-        )
-        return super()._table() + failures
+        ]
+        return [*super()._lines(views), *_bounded(failed)]
+
+    def _shown(self) -> tuple[str, list[str]]:
+        table, lines = super()._shown()
+        failed = [f"{plain(name)}: {plain(str(error), _REASON)}" for name, error in self.failures]
+        wrong = [f'<p class="rtnb-why">{_html.text(one)}</p>' for one in _bounded(failed)]
+        return table + "".join(wrong), lines
+
+
+def _bounded(failed: list[str]) -> list[str]:
+    """Return the first failures, and how many more there are."""
+    left = len(failed) - _FAILURES
+    return failed[:_FAILURES] + (
+        [f"… and {_html.counted(left, 'more failure')}"] if left > 0 else []
+    )
 
 
 def _row(turn: Turn) -> tuple[str, str, str, str, str]:
@@ -77,9 +94,9 @@ def _row(turn: Turn) -> tuple[str, str, str, str, str]:
     said = turn.transcript if turn.status == "completed" else f"({turn.status}) {turn.transcript}"
     first = turn.latency.first_audio
     return (
-        prompt,
-        turn.voice or "",
-        said.strip(),
+        plain(prompt),
+        plain(turn.voice or ""),
+        plain(said.strip(), _WHOLE),
         "–" if first is None else f"{first:.2f} s",
         f"{turn.reply.duration:.2f} s",
     )

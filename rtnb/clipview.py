@@ -8,7 +8,7 @@ from typing import Literal
 
 from rtnb import _html
 
-__all__ = ["ClipView", "Role", "clip_body", "player"]
+__all__ = ["ClipView", "Role", "clip_body", "clip_notes", "clip_text", "player"]
 
 Role = Literal["prompt", "reply"]
 
@@ -39,20 +39,56 @@ class ClipView:
     role: Role = "prompt"
 
 
-def clip_body(view: ClipView) -> str:
-    """Return waveform, player and figures, one below the other."""
+def clip_notes(
+    duration: float, most: float, gaps: Sequence[tuple[float, float]], clipped: int
+) -> str:
+    """Return what is to be known of a clip besides its figures.
+
+    Parameters
+    ----------
+    duration, most
+        Seconds that it lasts, and that a player carries at most.
+    gaps
+        Lost spans in seconds.
+    clipped
+        Samples at full scale.
+    """
+    notes = [f"the player has the first {most:g} s"] if duration > most else []
+    if gaps:
+        lost = sum(end - start for start, end in gaps)
+        notes.append(f"{lost * 1000:.0f} ms lost on the way")
+    if clipped:
+        notes.append(f"clipped: {clipped} samples at full scale")
+    return "; ".join(notes)
+
+
+def clip_text(view: ClipView) -> str:
+    """Return the figures, and what is to be known besides, as text."""
+    return f"<{view.caption}>" + (f"\n{view.note}" if view.note else "")
+
+
+def clip_body(view: ClipView, *, label: str = "clip") -> str:
+    """Return waveform, player and figures, one below the other.
+
+    Parameters
+    ----------
+    view
+        What is shown.
+    label
+        What a screen reader calls the player.
+    """
     parts = [f'<div class="rtnb-clip rtnb-{view.role}">']
     if len(view.low):
         parts.append(_html.waveform_svg(view.low, view.high))
     if view.sound is not None:
-        parts.append(player(view.sound))
+        parts.append(player(view.sound, label=label))
     parts.append(f'<div class="rtnb-figures">{_html.text(view.caption)}</div>')
     if view.note:
         parts.append(f'<div class="rtnb-muted">{_html.text(view.note)}</div>')
     return "".join(parts) + "</div>"
 
 
-def player(sound: tuple[str, bytes]) -> str:
-    """Return a player that carries its file in itself."""
+def player(sound: tuple[str, bytes], *, label: str) -> str:
+    """Return a player that carries its file in itself, and is called `label` by a screen reader."""
     kind, content = sound
-    return _html.audio_player(content, kind)
+    return _html.audio_player(content, kind, label=label)

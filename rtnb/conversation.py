@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rtnb.dialects import GA, Dialect, Json
+from rtnb.dialects import GA, Dialect, Json, object_at, text_at
 from rtnb.events import Event
 from rtnb.inputbook import InputBook
 from rtnb.requestbook import RequestBook
 from rtnb.responsebook import ResponseBook
 from rtnb.toolruns import new_calls
-from rtnb.turnover import Sound, final_status
+from rtnb.turnover import OpenTurns, Sound
 from rtnb.turnstate import Status, ToolCall, TurnState
 
 __all__ = ["Conversation", "Effect", "RunTool", "Send", "TurnOver"]
@@ -90,6 +90,8 @@ class Conversation:
         self._updates: deque[str] = deque()
         self._requests = RequestBook()
         self._sound = Sound()
+        self._open = OpenTurns(self.turns)
+        self._played_for: dict[str, TurnState] = {}  # id of a playing to its turn
         self._handlers = _handlers(self)
 
     # --- what we do -------------------------------------------------------------------------------
@@ -265,17 +267,20 @@ class Conversation:
     def play_queued(self, turn: TurnState, play: str) -> None:
         """Take note that a clip of the turn is on its way to the track."""
         turn.plays[play] = (None, None)
+        self._played_for[play] = turn
 
     def play_started(self, play: str, time: float) -> None:
         """Take note that the first packet of a playing has left."""
-        for turn in self._playing(play):
+        turn = self._played_for.get(play)
+        if turn is not None:
             turn.plays[play] = (time, None)
             turn.touched = time
 
     def play_ended(self, play: str, time: float, *, cancelled: bool = False) -> list[Effect]:
         """Take note that the last sample of a playing has left, or that it was cut."""
         effects: list[Effect] = []
-        for turn in self._playing(play):
+        turn = self._played_for.get(play)
+        if turn is not None:
             start = turn.plays[play][0]
             turn.plays[play] = (time if start is None else start, time)
             turn.touched = time
@@ -302,13 +307,11 @@ class Conversation:
                 effects += self._finish(turn, "incomplete" if answered else "failed")
         return effects
 
-    def _playing(self, play: str) -> list[TurnState]:
-        return [turn for turn in self.turns if play in turn.plays]
-
     # --- events, one method each; `_handlers` says which ------------------------------------------
 
     def _on_session(self, data: Json, event: Event) -> list[Effect]:
-        self.session = self._dialect.session_from_wire(data.get("session") or {})
+        described = object_at(data, "session")
+        self.session = self._dialect.session_from_wire(described) if described else self.session
         if event.type == "session.updated" and self._updates:
             self.acknowledged.add(self._updates.popleft())
         if not self._updates:  # else another change of ours is on its way
@@ -316,12 +319,13 @@ class Conversation:
         return []
 
     def _note_detection(self, session: Json) -> None:
-        heard = (session.get("audio") or {}).get("input") or {}
-        self.detection = heard.get("turn_detection", self.detection)
+        detection = object_at(session, "audio", "input").get("turn_detection", self.detection)
+        if detection is None or isinstance(detection, dict):
+            self.detection = detection
 
     def _on_error(self, data: Json, event: Event) -> list[Effect]:
-        error = data.get("error") or {}
-        cause = str(error.get("event_id") or "")
+        error = object_at(data, "error")
+        cause = text_at(error, "event_id")
         if cause:
             self.refused[cause] = event
         if cause in self._updates:
@@ -339,7 +343,8 @@ class Conversation:
             self._requests.wait(turn, {}, first=True)
             return []
         turn.pending -= asked
-        turn.error = str(error.get("message") or error.get("code") or "the service gave no reason")
+        said = text_at(error, "message") or text_at(error, "code")
+        turn.error = said or "the service gave no reason"
         return [*self._finish(turn, "failed"), *self._next_request()]
 
     def _creates_responses(self) -> bool:
@@ -366,26 +371,23 @@ class Conversation:
 
     def _on_response_done(self, data: Json, event: Event) -> list[Effect]:
         turn = self._responses.done(data, event)
-        items = (data.get("response") or {}).get("output") or []
+        described = object_at(data, "response")
         effects: list[Effect] = []
-        status = (data.get("response") or {}).get("status") or "completed"
-        if turn is not None and status == "completed":
-            effects = [RunTool(turn, call) for call in new_calls(turn, items, event.time)]
+        if turn is not None and (text_at(described, "status") or "completed") == "completed":
+            calls = new_calls(turn, described.get("output"), event.time)
+            effects = [RunTool(turn, call) for call in calls]
         return [*effects, *self._next_request()]
 
     # --- when is a turn over? ---------------------------------------------------------------------
 
     def _settle(self) -> list[Effect]:
         effects: list[Effect] = []
-        for turn in self.turns:
-            if turn.status == "in_progress":
-                status = final_status(turn, self._sound)
-                if status is not None:
-                    effects += self._finish(turn, status)
-                    self._responses.give_up(turn)
-                    if turn.pending:
-                        self._requests.drop(turn)
-                    effects += self._next_request()
+        for turn, status in self._open.over(self._sound):
+            effects += self._finish(turn, status)
+            self._responses.give_up(turn)
+            if turn.pending:
+                self._requests.drop(turn)
+            effects += self._next_request()
         return effects
 
     def _finish(self, turn: TurnState, status: Status) -> list[Effect]:

@@ -12,9 +12,38 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["BETA", "DIALECTS", "GA", "Dialect", "Json", "merged", "model_of", "voice_of"]
+__all__ = [
+    "BETA",
+    "DIALECTS",
+    "GA",
+    "Dialect",
+    "Json",
+    "merged",
+    "model_of",
+    "object_at",
+    "text_at",
+    "voice_of",
+]
 
 Json = dict[str, Any]
+
+
+def _at(data: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def object_at(data: Any, *path: str) -> Json:
+    """Return the object at a path of JSON data; an empty one where there is none, or another type."""
+    value = _at(data, path)
+    return value if isinstance(value, dict) else {}
+
+
+def text_at(data: Any, *path: str) -> str:
+    """Return the string at a path of JSON data; an empty one where there is none, or another type."""
+    value = _at(data, path)
+    return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +92,7 @@ def model_of(*sessions: Json) -> str | None:
 
 def voice_of(*sessions: Json) -> str | None:
     """Return the voice that the first of some session objects in GA form names."""
-    voices = [s.get("audio", {}).get("output", {}).get("voice") for s in sessions]
+    voices = [object_at(s, "audio", "output").get("voice") for s in sessions]
     return next((str(voice) for voice in voices if voice), None)
 
 

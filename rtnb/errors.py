@@ -29,6 +29,7 @@
 from __future__ import annotations
 
 from rtnb import _html
+from rtnb._plain import visible
 
 __all__ = [
     "AnswerError",
@@ -59,6 +60,9 @@ __all__ = [
 
 class RtnbError(Exception):
     """The root of every exception that rtnb raises on purpose."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())  # it may quote a server
 
     def _repr_html_(self) -> str:
         sentence = f'<p class="rtnb-why">{_html.text(self)}</p>'

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-from rtnb import eventview
+from rtnb import _html, eventview
 from rtnb._masking import mask
 from rtnb.errors import TurnTimeoutError
 from rtnb.eventrows import Row, Rows, lines
@@ -242,9 +242,11 @@ class EventLog:
 
     def _text(self, rows: list[Row], most: int) -> str:
         shown = lines(rows[-most:])
-        head = f"<EventLog {len(self._events)} events>"
-        if len(shown) < len(rows):
-            head += f" (the last {len(shown)} rows)"
+        total = len(self._events)
+        head = f"<EventLog {_html.counted(total, 'event')}>"
+        if left_out := total - sum(row.count for row in rows[-most:]):
+            last = _html.counted(len(shown), "row")
+            head += f" (the last {last}; {left_out:,} earlier events are left out)"
         return "\n".join([head, *shown])
 
     def __repr__(self) -> str:

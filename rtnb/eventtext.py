@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from rtnb._plain import visible
+
 if TYPE_CHECKING:
     from rtnb.events import Event
 
@@ -27,7 +29,7 @@ Kind = Literal["", "error", "unknown", "unreadable"]
 _ITEM: Final = "conversation.item."
 _HEARD: Final = "conversation.item.input_audio_transcription."
 
-# Every type of PROTOCOL section 4 (GA), and what beta names otherwise (section 2).
+# Every type of the Realtime API reference (client and server events), and what beta names otherwise.
 KNOWN_TYPES: Final = frozenset(
     [
         *("error", "rate_limits.updated", "conversation.created"),
@@ -68,23 +70,12 @@ _JSON: Final = 20_000  # characters of one event's JSON
 _STRING: Final = 5_000  # characters of one string in it
 _DEPTH: Final = 24
 
-# control characters and lone surrogates, which cannot be sent, and bidirectional ones, which make
-# shown text lie about its order
-_HIDDEN: Final = dict.fromkeys(
-    [
-        *(n for n in (*range(0x20), *range(0x7F, 0xA0)) if chr(n) not in "\t\n\r"),
-        *(0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
-        *range(0xD800, 0xE000),
-    ],
-    "\ufffd",
-)
-
 
 def plain(value: object, limit: int = _SUMMARY) -> str:
     """Return `value` as one line of at most `limit` characters, without control characters."""
     text = value if isinstance(value, str) else _scalar(value)
     cut = len(text) > limit
-    text = " ".join(text[:limit].split()).translate(_HIDDEN)
+    text = visible(" ".join(text[:limit].split()))
     return text[: limit - 1] + "…" if cut else text
 
 
@@ -226,7 +217,7 @@ _TELLING: Final[Sequence[tuple[str, Callable[[Any], str]]]] = (
     ("session", _session),
     ("item", _item),
     ("response", _response),
-    ("part", lambda part: plain(_content(part))),
+    ("part", lambda part: plain(_content(part) or _at(part, "type") or "")),
     ("rate_limits", _limits),
     ("transcript", plain),
     ("text", plain),
@@ -320,7 +311,7 @@ class _Trim:
 def _dumped(data: Any, limit: int, indent: int | None) -> str:
     text = json.dumps(_Trim(limit)(data), indent=indent, ensure_ascii=False)
     text = text[:limit] + " …" if len(text) > limit else text
-    return text.translate(_HIDDEN)
+    return visible(text)
 
 
 def pretty(data: Any) -> str:

@@ -22,6 +22,10 @@ SHOWN: Final = 200  # rows
 _SPACE: Final = 600_000  # characters of HTML that the JSON of all rows may take
 _SINGLE: Final = 40  # events of a run that are written out
 _FILTERS: Final = ("all", "sent", "received", "errors")
+_FOOT: Final = (  # a saved cell has no kernel to match a pattern with
+    '<p class="rtnb-muted">By type: <code>session.events.select("response.*")</code>; by turn: '
+    "<code>turn.events</code>.</p>"
+)
 
 
 @functools.cache
@@ -107,13 +111,13 @@ def log_html(rows: Sequence[Row], *, total: int, plain_text: str) -> str:
     note = ""
     if left_out:
         note = (
-            f'<p class="rtnb-muted">The last {len(shown)} rows; {left_out:,} earlier events are left '
-            'out. <code>.select("response.*")</code> or a slice such as <code>[:500]</code> shows '
+            f'<p class="rtnb-muted">The last {_html.counted(len(shown), "row")}; '
+            f"{left_out:,} earlier events are left out. A slice such as <code>[:500]</code> shows "
             "others, <code>rtnb.EventInspector(…)</code> all of them.</p>"
         )
-    title = _html.head("EventLog", _html.badge(f"{total:,} event{'' if total == 1 else 's'}"))
+    title = _html.head("EventLog", _html.badge(_html.counted(total, "event")))
     body = f'<div class="rtnb-ev-list">{"".join(_details(shown))}</div>'
-    table = f'<div class="rtnb-ev-log">{_picks(shown)}{body}</div>' if shown else ""
+    table = f'<div class="rtnb-ev-log">{_picks(shown)}{body}</div>{_FOOT}' if shown else ""
     return _html.boxed(f"<style>{event_styles()}</style>{title}{note}{table}", plain_text)
 
 

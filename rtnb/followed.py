@@ -38,21 +38,28 @@ class Followed:
         self._log = weakref.ref(log)
         self._events = log._events  # it grows; nothing can be added once the log is gone
         self._read = 0
+        self._end: int | None = None  # how many are read at most
         self._turns: list[tuple[int, str, Span]] = []
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
         owner = self._owner()
+        if self._end is not None:
+            return True
         if self._turn is not None and self._turn.status != "in_progress":
             return True
         if self._log() is None or isinstance(owner, Run):
             return True
         return getattr(owner, "state", None) == "closed"
 
+    def freeze(self) -> None:
+        """Let nothing more come; what is there already is read still."""
+        self._end = len(self._events)
+
     def read(self, most: int) -> list[Event]:
         """Return the next events, at most so many of the log's."""
-        events = self._events[self._read : self._read + most]
+        events = self._events[self._read : min(self._read + most, self._there)]
         self._read += len(events)
         if self._turn is None:
             return events
@@ -62,7 +69,11 @@ class Followed:
     @property
     def behind(self) -> bool:
         """Whether there are events that were not read."""
-        return self._read < len(self._events)
+        return self._read < self._there
+
+    @property
+    def _there(self) -> int:
+        return len(self._events) if self._end is None else self._end
 
     def turns(self) -> list[tuple[int, str, Span]]:
         """Return number, label and time of each turn; none for what has no turns."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rtnb.dialects import Json
+from rtnb.dialects import Json, object_at, text_at
 from rtnb.events import Event
 from rtnb.turnstate import TurnState
 
@@ -90,13 +90,15 @@ class InputBook:
         if turn is None:
             return
         if event.type.endswith(".failed"):
-            error = data.get("error") or {}
-            turn.transcription_error = str(error.get("message") or error.get("code") or "failed")
+            error = object_at(data, "error")
+            turn.transcription_error = (
+                text_at(error, "message") or text_at(error, "code") or "failed"
+            )
         elif event.type.endswith(".completed"):
             self._transcribed.add(item)
-            turn.transcripts[item] = str(data.get("transcript") or "")
+            turn.transcripts[item] = text_at(data, "transcript")
         elif item not in self._transcribed:  # else it has come late
-            turn.transcripts[item] = turn.transcripts.get(item, "") + str(data.get("delta") or "")
+            turn.transcripts[item] = turn.transcripts.get(item, "") + text_at(data, "delta")
 
     def _await_response(self, item: str, turn: TurnState) -> None:
         if item not in self._awaited and self._answers():
@@ -106,5 +108,7 @@ class InputBook:
 
     def _speaker(self) -> TurnState | None:
         """Return the turn whose audio is being heard: the last one that has begun to play."""
-        spoken = [t for t in self._turns if t.kind != "text" and t.play_started is not None]
-        return spoken[-1] if spoken else None
+        spoken = (
+            t for t in reversed(self._turns) if t.kind != "text" and t.play_started is not None
+        )
+        return next(spoken, None)

@@ -2,23 +2,16 @@
 
 The rows shown are found by a thread of the widget's own, at most five times a second, and only what
 has changed is sent. The page asks by messages, which that thread answers, so that no callback holds
-the kernel up.
-
-ipykernel 7 serves a widget's messages on the subshell whose message the widget last answered, and
-on the main thread, which waits for the running cell, after it has published in any other context.
-So the thread publishes in the context of the page's last message. A page that is gone takes its
-subshell along; the context is kept for 30 s at most, and a page says every 10 s that it is there.
+the kernel up. It publishes in a `PageContext`, for which a page says every 10 s that it is there.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextvars
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +26,7 @@ from rtnb.eventtext import plain, pretty
 from rtnb.eventview import event_styles
 from rtnb.eventwindow import Query, Window, understood
 from rtnb.followed import Followed, Source
+from rtnb.pagecontext import PageContext
 
 __all__ = ["EventInspector"]
 
@@ -41,10 +35,13 @@ _AT_ONCE: Final = 20_000  # events that are read before the widget is made
 _STEP: Final = 2_000  # events that are read before the page is answered
 _QUIET: Final = 1.0  # seconds without a change after which the saved window is brought up to date
 _BUSY: Final = 10.0  # seconds after which it is while changes go on
-_LEASE: Final = 30.0  # seconds for which the context of a message is used
 _MOST_ROWS: Final = 500
 _TYPES: Final = 40  # types whose counts are shown
 _FALLBACK: Final = 20  # rows where there are no widgets
+_LINES: Final = 100  # events of a run in one answer
+_ONCE: Final = ("hello", "here", "open")  # asked again, the same answer does
+# a query shows the newest rows that match it, whatever was shown before
+_OUTDATED: Final = ("query", "pause", "follow", "older", "newer", "oldest")
 _SCRIPT: Final = (Path(__file__).parent / "_static" / "inspector.js").read_text(encoding="utf-8")
 _Json = dict[str, Any]
 
@@ -90,7 +87,7 @@ class EventInspector(anywidget.AnyWidget):
             )
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._asked: deque[_Json] = deque(maxlen=100)
+        self._asked: list[_Json] = []
         self._source = Followed(source)
         self._rows = Rows()
         self._window = Window(self._rows, rows)
@@ -98,8 +95,7 @@ class EventInspector(anywidget.AnyWidget):
         self._sent: _Json = {}  # the window as the page has it
         self._synced = self._patched = self._looked = 0.0
         self._seq = 0
-        self._context: contextvars.Context | None = None
-        self._lease = 0.0
+        self._context = PageContext()
         self._read(_AT_ONCE)
         while not self._window.work():
             pass
@@ -117,13 +113,16 @@ class EventInspector(anywidget.AnyWidget):
 
     def _heard(self, content: object) -> None:
         """Take a message of the page; one that is not understood is left alone."""
-        if isinstance(content, dict) and understood(content):
+        if isinstance(content, dict) and understood(content) and not self._stopped:
+            self._context.heard()
             with self._lock:
-                self._asked.append(content)
-                self._context = contextvars.copy_context()
-                self._lease = time.monotonic() + _LEASE
+                self._asked = _queued(self._asked, content)
             self._wake.set()
             self._start()
+
+    def _next(self) -> _Json | None:
+        with self._lock:
+            return self._asked.pop(0) if self._asked else None
 
     def _answer(self, asked: _Json) -> None:
         window = self._window
@@ -143,7 +142,7 @@ class EventInspector(anywidget.AnyWidget):
             case "oldest":
                 window.oldest()
             case "open":
-                self._open(asked["row"], asked.get("event"))
+                self._open(asked["row"], asked.get("event"), _first(asked))
 
     def _ask(self, asked: _Json) -> None:
         query = Query(
@@ -157,32 +156,17 @@ class EventInspector(anywidget.AnyWidget):
         self._window.ask(query, spans.get(query.turn) if query.turn is not None else None)
         self._window.follow()
 
-    def _open(self, number: int, event: int | None) -> None:
+    def _open(self, number: int, event: int | None, first: int) -> None:
         if number >= len(self._rows.rows):
             return
         row = self._rows.rows[number]
         answer: _Json = {"kind": "detail", "row": number, "event": event}
         if event is None and row.count > 1:
-            answer["events"] = [_single(e) for e in row.events]
+            answer["events"] = [_single(e) for e in row.events[first : first + _LINES]]
+            answer |= {"first": first, "count": row.count}
         elif (event or 0) < row.count:
             answer["json"] = pretty(row.events[event or 0].data)
-        self._post(lambda: self.send(answer))
-
-    def _post(self, publish: Callable[[], None]) -> None:
-        """Publish in the context of the page's last message, while that holds."""
-        context = self._context
-        if context is None:
-            publish()
-        else:
-            context.run(publish)
-
-    def _rest(self, over: bool) -> None:
-        """Give the context back, so that what comes next is served on the main thread."""
-        with self._lock:
-            if self._context is None or (not over and time.monotonic() < self._lease):
-                return
-            self._context = None
-        self.send({"kind": "rest"})
+        self._context.run(lambda: self.send(answer))
 
     # --- the thread -------------------------------------------------------------------------------
 
@@ -198,8 +182,8 @@ class EventInspector(anywidget.AnyWidget):
     def _turn(self) -> bool:
         """Answer, read and send once; return whether there is anything more to come."""
         over = self._source.over  # before the log is read: what came last is read still
-        while self._asked:
-            self._answer(self._asked.popleft())
+        while asked := self._next():
+            self._answer(asked)
         self._read(_STEP)
         self._follow_turn()
         found = self._window.work()
@@ -214,7 +198,8 @@ class EventInspector(anywidget.AnyWidget):
         stale = self._patched > self._synced
         if stale and (over or now - self._patched > _QUIET or now - self._synced > _BUSY):
             self._sync()
-        self._rest(over)
+        if self._context.rest(over=over):
+            self.send({"kind": "rest"})  # what comes next is served on the main thread
         return not over
 
     def _leave(self) -> bool:
@@ -281,29 +266,38 @@ class EventInspector(anywidget.AnyWidget):
         self._sent = new
         self._patched = time.monotonic()
         message = {"kind": "patch", **patch, "seq": self._seq, "base": self._seq - 1}
-        self._post(lambda: self.send(message))
+        self._context.run(lambda: self.send(message))
 
     def _sync(self) -> None:
         """Bring the saved window up to date."""
         self._synced = time.monotonic()
         self._seq += 1
         self._sent = {**self._sent, "seq": self._seq}
-        self._post(lambda: self.set_trait("window", self._sent))
+        self._context.run(lambda: self.set_trait("window", self._sent))
 
     # --- life and looks ---------------------------------------------------------------------------
 
+    def freeze(self) -> None:
+        """Follow no longer; what has come until now can still be looked through."""
+        self._source.freeze()
+        self._join()
+
     def close(self) -> None:
         """Stop following and take the table out of the page; a second call does nothing."""
-        self._stop()
+        self._halt()
         super().close()
 
-    def _stop(self) -> None:
+    def _halt(self) -> None:
         self._stopped = True
-        if self._follower is None:
+        self._join()
+
+    def _join(self) -> None:
+        """Give the thread a second to see that it may end."""
+        follower = self._follower
+        if follower is None:  # it has ended, or was never made
             return
         self._wake.set()
-        follower = self._follower
-        if follower is not None and follower is not threading.current_thread():
+        if follower is not threading.current_thread():
             follower.join(1.0)
 
     def __repr__(self) -> str:
@@ -337,6 +331,19 @@ def _follow(me: weakref.ref[EventInspector], wake: threading.Event) -> None:
         wake.clear()
 
 
+def _queued(asked: list[_Json], new: _Json) -> list[_Json]:
+    """Return what waits for an answer, with one message more; nothing that matters is left out."""
+    if new["kind"] == "query":
+        asked = [message for message in asked if message["kind"] not in _OUTDATED]
+    return asked if new["kind"] in _ONCE and new in asked else [*asked, new]
+
+
+def _first(asked: _Json) -> int:
+    """Return from which event of a run on its lines are asked for."""
+    first = asked.get("first")
+    return first if isinstance(first, int) and first > 0 else 0
+
+
 def _compact(row: Row) -> list[Any]:
     side = int(row.direction == "sent")
     return [
@@ -361,4 +368,4 @@ _living: Final[weakref.WeakSet[EventInspector]] = weakref.WeakSet()
 @atexit.register
 def _stop_all() -> None:
     for inspector in list(_living):
-        inspector._stop()
+        inspector._halt()

@@ -68,8 +68,8 @@ class CellOutlet:
         self._made = True
 
 
-class TerminalOutlet:
-    """A terminal: one line, written over and over, ended at last.
+class _StreamOutlet:
+    """What can be written on a stream, in its encoding.
 
     Parameters
     ----------
@@ -81,41 +81,40 @@ class TerminalOutlet:
         self._stream = stream
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self._plain = not _can_show(self._encoding)
-        self._width = 0  # columns of what stands there
 
-    def show(self, snapshot: Snapshot, *, last: bool) -> None:
-        """Write over the line."""
-        width = min(shutil.get_terminal_size().columns - 1, COLUMNS)
+    def _text(self, snapshot: Snapshot, *, width: int = COLUMNS) -> str:
         text = text_of(snapshot, width=width, plain=self._plain)
-        text = text.encode(self._encoding, "replace").decode(self._encoding)
-        rest = " " * (self._width - columns_of(text))
-        self._width = columns_of(text)
-        self._stream.write(f"\r{text}{rest}" + "\n" * last)
+        return text.encode(self._encoding, "replace").decode(self._encoding)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
         self._stream.flush()
 
 
-class LogOutlet:
-    """A file or a pipe, where it was asked for: a line for each thing begun, and the last one.
+class TerminalOutlet(_StreamOutlet):
+    """A terminal: one line, written over and over, ended at last."""
 
-    Parameters
-    ----------
-    stream
-        Where to write.
-    """
+    _width = 0  # columns of what stands there
 
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-        self._encoding = getattr(stream, "encoding", None) or "utf-8"
-        self._what = ""
+    def show(self, snapshot: Snapshot, *, last: bool) -> None:
+        """Write over the line."""
+        text = self._text(snapshot, width=min(shutil.get_terminal_size().columns - 1, COLUMNS))
+        rest = " " * (self._width - columns_of(text))
+        self._width = columns_of(text)
+        self._write(f"\r{text}{rest}" + "\n" * last)
+
+
+class LogOutlet(_StreamOutlet):
+    """A file or a pipe, where it was asked for: a line for each thing begun, and the last one."""
+
+    _what = ""
 
     def show(self, snapshot: Snapshot, *, last: bool) -> None:
         """Write a line, if there is something new."""
         if not last and snapshot.what == self._what:
             return
         self._what = snapshot.what
-        text = text_of(replace(snapshot, level=None), plain=not _can_show(self._encoding))
-        self._stream.write(text.encode(self._encoding, "replace").decode(self._encoding) + "\n")
-        self._stream.flush()
+        self._write(self._text(replace(snapshot, level=None)) + "\n")
 
 
 def _can_show(encoding: str) -> bool:

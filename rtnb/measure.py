@@ -29,7 +29,7 @@ class Latency:
     first_audio : float or None
         Seconds from the end of audible user speech (of the sent samples; for a text prompt, from
         when ``response.create`` left) to the first audible sample of the reply. None where there
-        was no audible reply.
+        was no audible reply, or it sounded before the speech had ended.
     speech_end : float or None
         When the user's audible speech ended, in seconds on the call's clock.
     first_audible : float or None
@@ -52,11 +52,23 @@ def window_levels(clip: Clip) -> npt.NDArray[np.float64]:
     window, hop = _steps(clip)
     if len(clip) < window:
         return np.zeros(0)
-    sums = np.concatenate([[0.0], np.cumsum(np.square(clip.samples, dtype=np.float64))])
-    starts = np.arange(0, len(clip) - window + 1, hop)
-    power = (sums[starts + window] - sums[starts]) / window
-    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-12))
+    count = (len(clip) - window) // hop + 1
+    whole, rest = divmod(window, hop)  # windows overlap: each hop is summed up once
+    hops = _energies(clip.samples, hop, hop, count + whole - 1)
+    power = np.lib.stride_tricks.sliding_window_view(hops, whole).sum(axis=1)
+    if rest:
+        power += _energies(clip.samples[whole * hop :], rest, hop, count)
+    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power / window, 1e-12))
     return levels
+
+
+def _energies(
+    samples: npt.NDArray[np.float32], width: int, hop: int, count: int
+) -> npt.NDArray[np.float64]:
+    """Return the sums of squares of this many stretches of a width, one beginning every hop."""
+    rows = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop][:count]
+    sums: npt.NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    return sums
 
 
 def _steps(clip: Clip) -> tuple[int, int]:

@@ -26,6 +26,7 @@ __all__ = [
     "of_batch",
     "of_connecting",
     "of_turn",
+    "sentence_of",
     "text_of",
 ]
 
@@ -226,6 +227,11 @@ def text_of(snapshot: Snapshot, *, width: int = COLUMNS, plain: bool = False) ->
             rest += f"  {bar:<{len(BAR)}} {_level(snapshot.level)}"
     what = _cut(_clean(snapshot.what), max(width - columns_of(rest), 8), plain=plain)
     return _cut(what + rest, width, plain=plain)
+
+
+def sentence_of(snapshot: Snapshot) -> str:
+    """Return what and which phase, without the figures that change all the time."""
+    return f"{_clean(snapshot.what)}: {_clean(snapshot.phase)}"
 
 
 def html_of(snapshot: Snapshot) -> str:

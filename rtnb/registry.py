@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from typing import Final, Protocol
 
 from rtnb._notebook import cell_run
 
-__all__ = ["enroll", "leave", "live"]
+__all__ = ["RERUN", "enroll", "leave", "live"]
+
+RERUN: Final = "its cell was run again"
 
 
 class _Closable(Protocol):
@@ -44,8 +47,7 @@ def enroll(session: _Closable, *, listed: bool = True) -> None:
         _live[id(session)] = (session, cell)
         if not listed:
             _others.add(id(session))
-    for one in stale:
-        one.close("its cell was run again")
+    _close(stale, RERUN)
 
 
 def leave(session: _Closable) -> None:
@@ -66,5 +68,10 @@ def _close_all() -> None:
         return  # a forked child must not end its parent's calls
     with _lock:
         everything = [session for session, _ in _live.values()]
-    for session in everything:
-        session.close("the program ended")
+    _close(everything, "the program ended")
+
+
+def _close(sessions: list[_Closable], reason: str) -> None:
+    with contextlib.ExitStack() as all_of_them:  # also where one of them fails
+        for session in reversed(sessions):
+            all_of_them.callback(session.close, reason)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from rtnb.dialects import Json
+from rtnb.dialects import Json, object_at, text_at
 from rtnb.events import Event
 from rtnb.turnstate import ResponseState, TurnState
 
 __all__ = ["ResponseBook"]
 
 _SOUND: Final = ("audio", "output_audio")
+_LONGEST: Final = 1e9  # milliseconds; more than any reply has
 
 
 class ResponseBook:
@@ -33,6 +34,8 @@ class ResponseBook:
         self._owner = owner
         self._known: dict[str, tuple[TurnState | None, ResponseState]] = {}
         self._whole: set[tuple[str, int]] = set()  # parts whose text is complete
+        self._last: ResponseState | None = None  # the one whose sound began last
+        self._silent_from: float | None = None  # when a sound last ended
 
     @property
     def handlers(self) -> dict[str, Callable[[Json, Event], None]]:
@@ -59,59 +62,72 @@ class ResponseBook:
 
     def created(self, data: Json, event: Event) -> TurnState | None:
         """Take ``response.created``, and return the turn that it belongs to."""
-        described = data.get("response") or {}
-        response = self._add(str(described.get("id")), event)
+        response = self._add(str(object_at(data, "response").get("id")), event)
         self.active.add(response.id)
         return self._known[response.id][0]
 
     def content_part(self, data: Json, event: Event) -> None:
         """Take ``response.content_part.added``."""
         response = self._of(data, event)
-        if (data.get("part") or {}).get("type") in _SOUND:
+        if text_at(data, "part", "type") in _SOUND:
             response.audio_expected = True
 
     def transcript(self, data: Json, event: Event) -> None:
         """Take a delta or the end of a transcript or a text."""
         response = self._of(data, event)
-        key = (str(data.get("item_id")), int(data.get("content_index") or 0))
+        place = data.get("content_index")
+        key = (str(data.get("item_id")), place if isinstance(place, int) else 0)
         if "audio" in event.type:
             response.audio_expected = True
         if event.type.endswith(".done"):
             self._whole.add(key)
-            response.parts[key] = str(data.get("transcript", data.get("text")) or "")
+            response.parts[key] = text_at(data, "transcript") or text_at(data, "text")
         elif key not in self._whole:  # else it has come late
-            response.parts[key] = response.parts.get(key, "") + str(data.get("delta") or "")
+            response.parts[key] = response.parts.get(key, "") + text_at(data, "delta")
 
     def audio_started(self, data: Json, event: Event) -> None:
         """Take ``output_audio_buffer.started``."""
         response = self._of(data, event)
         response.audio_expected = True
         response.audio_started = event.time
+        if response is self._last:
+            return
+        if self._last is not None:
+            self._last.followed = event.time
+        if response.audio_ended is None:
+            response.follows = self._silent_from
+        self._last = response
 
     def audio_ended(self, data: Json, event: Event) -> None:
         """Take ``output_audio_buffer.stopped`` or ``.cleared``."""
         response = self._of(data, event)
         response.audio_ended = event.time
         response.cut = event.type.endswith(".cleared")
+        self._silent_from = event.time
+        last = self._last
+        if last is not None and response.followed == last.audio_started is not None:
+            last.follows = last.audio_started  # told late: it had ended when the next one began
 
     def truncated(self, data: Json, event: Event) -> None:
         """Take ``conversation.item.truncated``, which may come unasked after barge-in."""
-        item = str(data.get("item_id"))
+        item, heard = str(data.get("item_id")), data.get("audio_end_ms")
+        if not isinstance(heard, int | float) or not 0 <= heard < _LONGEST:
+            return
         for _, response in self._known.values():
             if any(part_item == item for part_item, _ in response.parts):
-                response.truncated = float(data.get("audio_end_ms") or 0) / 1000
+                response.truncated = heard / 1000
 
     def done(self, data: Json, event: Event) -> TurnState | None:
         """Take ``response.done``, and return the turn that it belongs to."""
-        described = data.get("response") or {}
+        described = object_at(data, "response")
         response = self._of({"response_id": described.get("id")}, event)
         self.active.discard(response.id)
-        response.status = str(described.get("status") or "completed")
+        response.status = text_at(described, "status") or "completed"
         response.done = event.time
-        response.usage = described.get("usage")
-        details = described.get("status_details") or {}
-        failure = details.get("error") or {}
-        response.error = failure.get("message") or failure.get("code") or details.get("reason")
+        response.usage = object_at(described, "usage") or None
+        details = object_at(described, "status_details")
+        given = [text_at(details, "error", key) for key in ("message", "code")]
+        response.error = next(filter(None, [*given, text_at(details, "reason")]), None)
         return self._known[response.id][0]
 
     def give_up(self, turn: TurnState) -> None:
@@ -119,7 +135,7 @@ class ResponseBook:
         self.active -= {response.id for response in turn.responses}
 
     def _add(self, key: str, event: Event) -> ResponseState:
-        response = ResponseState(key, event.time)
+        response = ResponseState(key, event.time, follows=self._silent_from)
         turn = self._owner()
         self._known[key] = (turn, response)
         if turn is not None:

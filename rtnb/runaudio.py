@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -19,7 +22,9 @@ Side = Literal["sent", "heard"]
 
 _ROLES: Final[dict[Side, Role]] = {"sent": "prompt", "heard": "reply"}
 _BLOCK: Final = 4  # bytes of one stereo sample
-_READ: Final = 1 << 18  # samples read at once where a stretch is only summed up
+# a lost row's size is the samples that are missing (see media.capture)
+_LOST_ROW: Final = re.compile(rb"^lost,.*,(\d{1,18}),(\d{1,18})\r?$", re.MULTILINE)
+_READ: Final = 1 << 16  # samples read at once: larger blocks leave the cache, and take longer
 _WINDOW: Final = CALL_SAMPLE_RATE // 50  # samples of one level, 20 ms
 
 Floats = npt.NDArray[np.float32]
@@ -36,6 +41,7 @@ class RunAudio:
 
     def __init__(self, folder: Path):
         self._folder = folder
+        self._losses = _Losses(folder / PACKETS)
 
     @property
     def duration(self) -> float:
@@ -51,10 +57,9 @@ class RunAudio:
         first, count = self._range(start, end)
         if not count:
             return Clip(np.zeros(0, np.float32), CALL_SAMPLE_RATE, role=_ROLES[side])
-        raw = np.fromfile(
-            self._folder / AUDIO, "<i2", count * 2, offset=WAV_HEADER + first * _BLOCK
-        )
-        channel = raw[: len(raw) // 2 * 2].reshape(-1, 2)[:, 0 if side == "sent" else 1]
+        channel = np.zeros(count, np.int16)
+        for at, block in self._blocks(side, first, count):
+            channel[at : at + len(block)] = block
         gaps = self._gaps(first, first + count) if side == "heard" else []
         return Clip(channel, CALL_SAMPLE_RATE, gaps=gaps, role=_ROLES[side])
 
@@ -141,25 +146,57 @@ class RunAudio:
     def _gaps(self, first: int, last: int) -> list[tuple[float, float]]:
         """Return the lost stretches between two samples, in seconds from the first."""
         out: list[tuple[float, float]] = []
-        for start, end in self._lost():
+        for start, end in self._losses.known():
             a, b = max(start, first), min(end, last)
             if a < b:
                 out.append(((a - first) / CALL_SAMPLE_RATE, (b - first) / CALL_SAMPLE_RATE))
         return out
 
-    def _lost(self) -> list[tuple[int, int]]:
-        """Return the lost stretches of the call in samples, from packets.csv."""
-        found: list[tuple[int, int]] = []
+
+class _Losses:
+    """The lost stretches of a growing packets.csv, in samples; each row of it is read once.
+
+    Parameters
+    ----------
+    path
+        The file; it may not be there yet.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._read = 0  # bytes of whole rows
+        self._found: list[tuple[int, int]] = []
+
+    def known(self) -> list[tuple[int, int]]:
+        """Return all that are on disk now, as (start, end)."""
+        with self._lock:
+            self._catch_up()
+            return self._found.copy()
+
+    def _catch_up(self) -> None:
+        """Read the rows that were added; a file that has shrunk is another one."""
         try:
-            with (self._folder / PACKETS).open(encoding="utf-8") as rows:
-                for row in rows:
-                    if row.startswith("lost,") and row.endswith("\n"):  # the last may be cut
-                        # a lost row's size is the samples that are missing (see media.capture)
-                        *_, size, position = row.rstrip("\n").split(",")
-                        found.append((int(position), int(position) + int(size)))
-        except (OSError, ValueError):
-            return found
-        return found
+            with self._path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size < self._read:
+                    self._forget()
+                if size > self._read:
+                    file.seek(self._read)
+                    self._take(file.read(size - self._read))
+        except OSError:
+            return  # not there yet
+
+    def _take(self, new: bytes) -> None:
+        """Take the whole rows of some new bytes; a last one that is cut is left for later."""
+        whole = new.rfind(b"\n") + 1
+        self._read += whole
+        for row in _LOST_ROW.finditer(new, 0, whole):
+            size, position = int(row[1]), int(row[2])
+            self._found.append((position, position + size))
 
 
 def _in_full_scale(samples: npt.NDArray[np.int16]) -> Floats:

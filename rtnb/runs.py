@@ -17,10 +17,11 @@ from rtnb.conversation import Conversation
 from rtnb.dialects import DIALECTS, GA
 from rtnb.errors import ConfigurationError, RunError
 from rtnb.events import Event, EventLog
+from rtnb.eventtext import plain
 from rtnb.recorded import Recorded
 from rtnb.runaudio import RunAudio
 from rtnb.runfiles import EVENTS, RUN, TURNS, runs_root
-from rtnb.sessionview import call_body
+from rtnb.sessionview import call_body, call_text
 from rtnb.turnlist import Turns
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
@@ -84,9 +85,12 @@ class Run(Recorded):
     def __repr__(self) -> str:
         state = "" if self.complete else ", not closed in order"
         return (
-            f"<Run {self.folder.name}: {_html.counted(len(self.turns), 'turn')}, "
-            f"{self.duration:.1f} s, {len(self.events)} events{state}>"
+            f"<Run {plain(self.folder.name)}: {_html.counted(len(self.turns), 'turn')}, "
+            f"{self.duration:.1f} s, {self._counted()}{state}>"
         )
+
+    def _counted(self) -> str:
+        return _html.counted(len(self.events), "event")
 
     def _repr_html_(self) -> str:
         pairs = [
@@ -95,11 +99,12 @@ class Run(Recorded):
             ("model", self.model),
             ("voice", self.voice),
             ("began", self.info.get("began")),
-            ("recorded", f"{self.duration:.1f} s, {len(self.events)} events"),
+            ("recorded", f"{self.duration:.1f} s, {self._counted()}"),
         ]
         state = "complete" if self.complete else "not closed in order"
-        body = call_body("Run", state, None, pairs, turns=self.turns._table())
-        return _html.boxed(body, repr(self))
+        table, lines = self.turns._shown()
+        body = call_body("Run", state, None, pairs, turns=table)
+        return _html.boxed(body, call_text(repr(self), pairs, turns=lines))
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
@@ -142,12 +147,14 @@ def copy_run(source: Path, target: str | os.PathLike[str]) -> Path:
         The target exists and is not empty, or cannot be written.
     """
     path = Path(target)
-    if path.is_dir() and any(path.iterdir()):
-        raise RunError(f"The folder {str(path)!r} is not empty; name another one.")
     try:
-        shutil.copytree(source, path, dirs_exist_ok=True)
-    except OSError as error:
+        taken = path.is_dir() and any(path.iterdir())
+        if not taken:
+            shutil.copytree(source, path, dirs_exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise RunError(f"The run cannot be saved to {str(path)!r}: {error}.") from None
+    if taken:
+        raise RunError(f"The folder {str(path)!r} is not empty; name another one.")
     return path
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from rtnb import _html
 from rtnb._masking import mask
+from rtnb._plain import visible
 
 __all__ = ["SdpView", "max_message_size", "without_mdns"]
 
@@ -59,10 +60,10 @@ class SdpView:
 
     def __repr__(self) -> str:
         titles = ", ".join(title for title, _ in self.sections)
-        return f"<SDP {self.kind}: {titles}; {len(self.text.splitlines())} lines>"
+        return f"<SDP {self.kind}: {visible(titles)}; {len(self.text.splitlines())} lines>"
 
     def __str__(self) -> str:
-        return self.text
+        return visible(self.text)
 
     def body(self) -> str:
         """Return the sections as HTML, each folded away."""

@@ -17,12 +17,13 @@ from rtnb.audio import Clip, to_pcm
 from rtnb.callsetup import phases
 from rtnb.conversation import Send
 from rtnb.dialects import Json
+from rtnb.eventtext import plain
 from rtnb.livecall import LiveCall, tool_schema
 from rtnb.liveline import following
 from rtnb.progress import Snapshot, of_turn
 from rtnb.prompts import as_prompt
 from rtnb.runs import copy_run
-from rtnb.sessionview import call_body
+from rtnb.sessionview import call_body, call_text
 from rtnb.tools import Tool
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
@@ -260,11 +261,12 @@ class Session(LiveCall):
 
     def __repr__(self) -> str:
         wrong = self.failure or self.trouble
-        why = f" ({wrong})" if wrong else ""
+        why = f" ({plain(wrong, 1_000)})" if wrong else ""
+        turns = _html.counted(len(self.turns), "turn")
         return (
-            f"<Session {self.state}{why}: {self.model or 'default model'} at "
-            f"{self.endpoint.base_url}, {_html.counted(len(self.turns), 'turn')}, {self._said()}, "
-            f"run {self.folder.name}>"
+            f"<Session {self.state}{why}: {plain(self.model or 'default model')} at "
+            f"{plain(self.endpoint.base_url)}, {turns}, {self._said()}, "
+            f"run {plain(self.folder.name)}>"
         )
 
     def _said(self) -> str:
@@ -277,19 +279,24 @@ class Session(LiveCall):
             ("model", self.model or "the server's default"),
             ("voice", self.voice),
             ("elapsed", f"{self.elapsed:.1f} s; audible: {self._said()}"),
-            ("recorded", f"{self.audio.duration:.1f} s, {len(self.events)} events"),
+            (
+                "recorded",
+                f"{self.audio.duration:.1f} s, {_html.counted(len(self.events), 'event')}",
+            ),
             ("run", self.folder.name),
             ("ended", self.ended if self.failure is None else None),
         ]
+        table, lines = self.turns._shown() if self.turns else ("", [])
+        timing = self.phases
         body = call_body(
             "Session",
             self.state,
             self.failure or self.trouble,
             pairs,
-            phases=self.phases,
-            turns=self.turns._table() if self.turns else "",
+            phases=timing,
+            turns=table,
         )
-        return _html.boxed(body, repr(self))
+        return _html.boxed(body, call_text(repr(self), pairs, phases=timing, turns=lines))
 
     def __enter__(self) -> Session:
         return self

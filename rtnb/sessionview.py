@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rtnb import _html
+from rtnb.eventtext import plain
 
-__all__ = ["call_body", "phase_bar", "properties"]
+__all__ = ["call_body", "call_text", "phase_bar", "properties"]
 
+_REST: Final = "rest"
+_REST_IS: Final = "starting the media process, making the offer, waiting, configuring"
 _PHASES: Final = ("mint", "sdp", "ice", "dtls", "channel")
 _STATES: Final = {"open": "good", "closed": "", "connecting": ""}
 
@@ -24,21 +27,68 @@ def properties(pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def phase_bar(phases: Mapping[str, float]) -> str:
-    """Return the phases of connecting as a bar to scale, with their seconds beneath."""
-    known = [(name, phases[name]) for name in _PHASES if name in phases]
-    if not known:
+    """Return the phases of connecting as a bar to scale, with their seconds beneath.
+
+    What of the total is in no phase is the last part of the bar, the rest.
+    """
+    parts = _parts(phases)
+    if not parts:
         return ""
-    whole = sum(seconds for _, seconds in known) or 1.0
+    whole = sum(seconds for _, seconds in parts) or 1.0
     bars = "".join(
-        f'<i style="flex:{max(seconds / whole, 0.002):.4f}" title="{name} {seconds:.3f} s"></i>'
-        for name, seconds in known
+        f'<i{_rest_class(name)} style="flex:{max(seconds / whole, 0.002):.4f}" '
+        f'title="{name} {seconds:.3f} s"></i>'
+        for name, seconds in parts
     )
-    names = " · ".join(f"{name} {seconds:.3f} s" for name, seconds in known)
-    total = f"; {phases['total']:.3f} s in all" if "total" in phases else ""
     return (
-        f'<div class="rtnb-phases" role="img" aria-label="phases">{bars}</div>'
-        f'<div class="rtnb-figures">{names}{total}</div>'
+        f'<div class="rtnb-phases" role="img" aria-label="{_phase_line(phases)}">{bars}</div>'
+        f'<div class="rtnb-figures">{_phase_line(phases)}</div>'
     )
+
+
+def _parts(phases: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return the phases that are known, and the rest of the total, with their seconds."""
+    known = [(name, phases[name]) for name in _PHASES if name in phases]
+    rest = phases.get("total", 0.0) - sum(seconds for _, seconds in known)
+    return [*known, (_REST, rest)] if known and rest >= 0.0005 else known
+
+
+def _rest_class(name: str) -> str:
+    return ' class="rtnb-rest"' if name == _REST else ""
+
+
+def _phase_line(phases: Mapping[str, float]) -> str:
+    parts = _parts(phases)
+    names = " · ".join(
+        f"{name} {seconds:.3f} s" + (f" ({_REST_IS})" if name == _REST else "")
+        for name, seconds in parts
+    )
+    return names + (f"; {phases['total']:.3f} s in all" if parts and "total" in phases else "")
+
+
+def call_text(
+    line: str,
+    pairs: Iterable[tuple[str, object]],
+    *,
+    phases: Mapping[str, float] | None = None,
+    turns: Sequence[str] = (),
+) -> str:
+    """Return a session or a run as some lines of text.
+
+    Parameters
+    ----------
+    line
+        Its repr.
+    pairs, phases
+        As for `call_body`.
+    turns
+        The turns, a line each.
+    """
+    out = [line]
+    out += [f"{name}: {plain(value)}" for name, value in pairs if value not in (None, "")]
+    if timing := _phase_line(phases or {}):
+        out.append(f"phases: {timing}")
+    return "\n".join([*out, *turns])
 
 
 def call_body(

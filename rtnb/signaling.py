@@ -17,7 +17,7 @@ from rtnb import _html
 from rtnb._http import checked_address, checked_key, post
 from rtnb._masking import Secret
 from rtnb.dialects import DIALECTS, Dialect, Json, merged
-from rtnb.errors import ConfigurationError
+from rtnb.errors import ConfigurationError, MissingKeyError
 from rtnb.httperrors import raise_for_answer, raise_for_key, raise_for_status
 from rtnb.sessionview import properties
 
@@ -360,7 +360,7 @@ class Endpoint:
 
     def _revealed(self) -> str:
         if self.key is None:
-            raise ConfigurationError(
+            raise MissingKeyError(
                 f"The endpoint {self.base_url} has no key; give api_key= or ephemeral_key=."
             )
         return self.key.reveal()

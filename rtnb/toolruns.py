@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from typing import Any
 
-from rtnb.dialects import Json
 from rtnb.tools import Tool, ToolOutcome
 from rtnb.turnstate import ToolCall, TurnState
 
 __all__ = ["new_calls", "run_call"]
 
 
-def new_calls(turn: TurnState, items: Sequence[Json], time: float) -> list[ToolCall]:
+def new_calls(turn: TurnState, items: Any, time: float) -> list[ToolCall]:
     """Take the tool calls of a response's output items into its turn; return those not yet known.
 
-    An item that was cut off while its arguments were written is no call.
+    An item that was cut off while its arguments were written is no call, and neither is one of
+    another shape.
     """
     known = {call.call_id for call in turn.tool_calls}
     calls = [
@@ -25,8 +25,9 @@ def new_calls(turn: TurnState, items: Sequence[Json], time: float) -> list[ToolC
             str(item.get("arguments") or ""),
             started=time,
         )
-        for item in items
-        if item.get("type") == "function_call"
+        for item in (items if isinstance(items, list) else ())
+        if isinstance(item, dict)
+        and item.get("type") == "function_call"
         and item.get("status") != "incomplete"
         and str(item.get("call_id")) not in known
     ]

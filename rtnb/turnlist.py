@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 from rtnb import _html
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
+_ROWS: Final = 200  # turns in the table
 _PLAYERS: Final = 50  # turns that get players
+_SPACE: Final = 4_000_000  # characters that all players of a table may take
 _LINES: Final = 50  # turns in the text
 
 
@@ -55,25 +59,56 @@ class Turns(list[Turn]):
         return [_record(turn) for turn in self]
 
     def __repr__(self) -> str:
-        lines = [turn_line(view) for view in self._views(players=0)[:_LINES]]
-        left = len(self) - len(lines)
-        more = [f"… and {left} more"] if left else []
-        return "\n".join([f"<{self._title()}>", *lines, *more])
+        return "\n".join(self._lines(self._latest(_LINES)))
 
-    def _views(self, *, players: int) -> list[TurnView]:
-        return [turn._view(compact=True, players=i < players) for i, turn in enumerate(self)]
+    def _repr_html_(self) -> str:
+        table, lines = self._shown()
+        return _html.boxed(_html.head(self._title()) + table, "\n".join(lines))
+
+    def _shown(self) -> tuple[str, list[str]]:
+        """Return the latest turns as a table with players, and as lines of text."""
+        views: list[TurnView] = []
+        left, players = _SPACE, 0
+        for place, turn in reversed(list(enumerate(self, 1))[-_ROWS:]):
+            room = players == len(views) < _PLAYERS
+            view = self._view(place, turn, players=room)
+            left -= _size(view)
+            if left < 0:
+                view = dataclasses.replace(view, prompt=None, reply=None)
+            players += room and left >= 0
+            views.append(view)
+        views.reverse()
+        table = turn_list(views, left_out=len(self) - len(views))
+        return table + _without_players(len(views), players), self._lines(views[-_LINES:])
+
+    def _latest(self, most: int) -> list[TurnView]:
+        return [self._view(place, turn) for place, turn in list(enumerate(self, 1))[-most:]]
+
+    def _view(self, place: int, turn: Turn, *, players: bool = False) -> TurnView:
+        """Return what is shown of the turn that stands at a place, counted from 1."""
+        return turn._view(compact=True, players=players)
+
+    def _lines(self, views: Sequence[TurnView]) -> list[str]:
+        """Return a title and a line for each of the latest turns."""
+        left = len(self) - len(views)
+        out = f" (the last {len(views)}; {left:,} earlier ones are left out)" if left else ""
+        return [f"<{self._title()}>{out}", *(turn_line(view, wide=True) for view in views)]
 
     def _title(self) -> str:
         return _html.counted(len(self), "turn")
 
-    def _repr_html_(self) -> str:
-        return _html.boxed(_html.head(self._title()) + self._table(), repr(self))
 
-    def _table(self) -> str:
-        left = len(self) - _PLAYERS
-        note = f"players for the first {_PLAYERS} turns; index the list for others"
-        more = f'<p class="rtnb-muted">{note}</p>' if left > 0 else ""
-        return turn_list(self._views(players=_PLAYERS)) + more
+def _size(view: TurnView) -> int:
+    """Return how many characters the players of a turn take in a page."""
+    clips = (view.prompt, view.reply)
+    return sum(len(clip.sound[1]) * 4 // 3 for clip in clips if clip and clip.sound)
+
+
+def _without_players(shown: int, players: int) -> str:
+    if shown == players:
+        return ""
+    who = f"the latest {_html.counted(players, 'turn')}" if players else "no turn, for space"
+    return f'<p class="rtnb-muted">players for {who}; index the list for others</p>'
 
 
 _FIELDS: Final = (

@@ -1,15 +1,15 @@
-"""When is a turn over, and how did it end? Pure functions on its state; they know no events."""
+"""When is a turn over, and how did it end? Decided by its state and the sound; it knows no events."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from rtnb.measure import AUDIBLE_LEVEL
 from rtnb.turnstate import ResponseState, Status, TurnState
 
-__all__ = ["NO_REPLY", "QUIET", "TAIL", "Sound", "final_status", "outcome"]
+__all__ = ["NO_REPLY", "QUIET", "TAIL", "OpenTurns", "Sound", "final_status", "outcome"]
 
 NO_REPLY: Final = 10.0  # seconds of nothing, after the prompt, that make a turn "no_reply"
 TAIL: Final = 0.3  # seconds kept after the end of a reply's sound
@@ -49,14 +49,55 @@ class Sound:
                 break
 
 
+class OpenTurns:
+    """The turns that are in progress, so that those which are over are found without all the others.
+
+    Parameters
+    ----------
+    turns
+        All turns of a conversation; the list grows.
+    """
+
+    def __init__(self, turns: Sequence[TurnState]):
+        self._turns = turns
+        self._seen = 0  # how many of them have been looked at
+        self._open: list[TurnState] = []
+        # those that wait for the sound alone, each with the time when it was last touched
+        self._waiting: list[tuple[TurnState, float]] = []
+        self._written = 0.0
+
+    def over(self, sound: Sound) -> Iterator[tuple[TurnState, Status]]:
+        """Yield each turn in progress that is over now, with how it ended, in order."""
+        kept: list[TurnState] = []
+        for turn in self._to_look_at(sound):
+            if turn.status != "in_progress":
+                continue
+            status = final_status(turn, sound)
+            if status is not None:
+                yield turn, status
+            elif _only_sound_missing(turn):
+                self._waiting.append((turn, turn.touched))
+            else:
+                kept.append(turn)
+        self._open = kept
+
+    def _to_look_at(self, sound: Sound) -> list[TurnState]:
+        self._open += self._turns[self._seen :]
+        self._seen = len(self._turns)
+        more, self._written = sound.written > self._written, sound.written
+        woken = [t for t, touched in self._waiting if more or t.touched != touched]
+        if woken:
+            self._waiting = [] if more else [w for w in self._waiting if w[0].touched == w[1]]
+            self._open = sorted([*self._open, *woken], key=lambda turn: turn.number)
+        return self._open
+
+
 def final_status(turn: TurnState, sound: Sound) -> Status | None:
     """Return how a turn ended, or None while something is still to come."""
-    if turn.holding or (turn.plays and turn.play_ended is None):
-        return None
-    if any(call.ended is None for call in turn.tool_calls):
+    if _held_open(turn):
         return None
     given_up = sound.now - turn.touched > NO_REPLY
-    if turn.speaking or turn.awaiting or turn.pending or not turn.responses:
+    if _answer_to_come(turn):
         return outcome(turn) if given_up else None
     ends = [_sound_end(response, sound, given_up) for response in turn.responses]
     known = [end for end in ends if end is not None]
@@ -64,6 +105,27 @@ def final_status(turn: TurnState, sound: Sound) -> Status | None:
     if len(known) < len(ends) or sound.written < max(known) + TAIL - _ROUNDING:
         return None
     return outcome(turn)
+
+
+def _held_open(turn: TurnState) -> bool:
+    """Return whether something of ours goes on: holding, playing or a tool."""
+    if turn.holding or (turn.plays and turn.play_ended is None):
+        return True
+    return any(call.ended is None for call in turn.tool_calls)
+
+
+def _answer_to_come(turn: TurnState) -> bool:
+    return bool(turn.speaking or turn.awaiting or turn.pending or not turn.responses)
+
+
+def _only_sound_missing(turn: TurnState) -> bool:
+    """Return whether a turn that is not over can be ended by nothing but what is heard.
+
+    Neither does time alone end it, until something else happens to it.
+    """
+    if _held_open(turn) or _answer_to_come(turn):
+        return False
+    return all(response.done is not None for response in turn.responses)
 
 
 def _sound_end(response: ResponseState, sound: Sound, given_up: bool) -> float | None:

@@ -6,27 +6,25 @@ import asyncio
 import threading
 import time as _time
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from rtnb import _html
 from rtnb.audio import CALL_SAMPLE_RATE, Clip
+from rtnb.clipview import ClipView, Role
 from rtnb.errors import CallClosedError, ConfigurationError, TurnTimeoutError
 from rtnb.events import EventLog
-from rtnb.measure import Latency, audible_span, speech_span
+from rtnb.measure import Latency
 from rtnb.runaudio import RunAudio
-from rtnb.turnover import TAIL
 from rtnb.turnstate import ResponseState, Status, ToolCall, TurnState
-from rtnb.turnview import ToolView, TurnView, turn_body, turn_line
+from rtnb.turntimes import PAD, measured, reply_span
+from rtnb.turnview import ToolView, TurnView, turn_body, turn_line, turn_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Turn", "TurnSource"]
-
-_EARLY: Final = 0.3  # seconds by which the sound may precede its event, which takes another way
-_PAD: Final = 0.05  # seconds kept around the audible part of a reply
 
 
 class TurnSource(Protocol):
@@ -87,6 +85,7 @@ class Turn:
         self._prompt = prompt
         self._reply: Clip | None = None
         self._latency: Latency | None = None
+        self._sides: dict[tuple[Role, bool], ClipView] = {}
 
     # --- what was said ----------------------------------------------------------------------------
 
@@ -155,9 +154,10 @@ class Turn:
         """What was heard of the reply, 48,000 Hz, from 50 ms before to 50 ms after its sound."""
         if self._reply is not None:
             return self._reply
-        span = self._reply_span()
+        over = self.status != "in_progress"  # before it is cut: it may end meanwhile
+        span = reply_span(self._state, self._source.audio)
         clip = Clip.silence(0) if span is None else self._source.audio.clip("heard", *span)
-        if self.status != "in_progress":
+        if over:
             self._reply = clip
         return clip
 
@@ -166,8 +166,9 @@ class Turn:
         """How long the reply took, measured on what was sent and what was heard."""
         if self._latency is not None:
             return self._latency
-        latency = self._measure()
-        if self.status != "in_progress":
+        over = self.status != "in_progress"  # before it is measured: it may end meanwhile
+        latency = measured(self._state, self._source.audio)
+        if over:
             self._latency = latency
         return latency
 
@@ -225,7 +226,7 @@ class Turn:
             So much has not been heard in time.
         """
         self._wait(
-            lambda: self.status != "in_progress" or self.reply.duration - _PAD >= seconds,
+            lambda: self.status != "in_progress" or self.reply.duration - PAD >= seconds,
             timeout,
             f"{seconds:g} s of reply",
         )
@@ -266,47 +267,20 @@ class Turn:
         return self
 
     def stop(self) -> Turn:
-        """Stop what is being played into a turn that push-to-talk holds open, in mid-word."""
+        """Stop what is being played into a turn that push-to-talk holds open, in mid-word.
+
+        Raises
+        ------
+        ConfigurationError
+            The turn is not held open.
+        """
+        if not self._state.holding:
+            raise ConfigurationError(
+                "Only a turn held open by `with session.push_to_talk() as turn:` can be stopped; "
+                "session.interrupt() stops any other."
+            )
         self._source.stop_playing(self._state)
         return self
-
-    # --- measuring --------------------------------------------------------------------------------
-
-    def _reply_span(self) -> tuple[float, float] | None:
-        """Return where the reply is to be cut, in seconds; None where there is no sound."""
-        sounding = [r for r in self._state.responses if r.audio_expected]
-        if not sounding:
-            return None
-        began = min(r.created if r.audio_started is None else r.audio_started for r in sounding)
-        start = max(began - _EARLY, self._state.started)
-        ends = [r.audio_ended for r in sounding]
-        end = self._state.ended
-        if None not in ends:
-            end = max(e for e in ends if e is not None) + TAIL
-        clip = self._source.audio.clip("heard", start, end)
-        audible = audible_span(clip)
-        if audible is None:
-            return None
-        return max(start, start + audible[0] - _PAD), start + audible[1] + _PAD
-
-    def _measure(self) -> Latency:
-        end = self._speech_end()
-        span = self._reply_span()
-        if span is None:
-            return Latency(None, end, None)
-        audible = audible_span(self._source.audio.clip("heard", *span))
-        first = None if audible is None else span[0] + audible[0]
-        waited = None if end is None or first is None else round(first - end, 6)
-        return Latency(waited, end, first)
-
-    def _speech_end(self) -> float | None:
-        if self._state.text is not None:
-            return self._state.requested
-        start, end = self._state.play_started, self._state.play_ended
-        if start is None:
-            return None
-        speech = speech_span(self._source.audio.clip("sent", start, end))
-        return None if speech is None else start + speech[1]
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -322,13 +296,6 @@ class Turn:
 
     def _view(self, *, compact: bool = False, players: bool = True) -> TurnView:
         """Return what is shown of it; compact players are smaller, and lose a little."""
-        prompt, reply = self.prompt, self.reply
-        sounds = [
-            clip._view(compact=compact)
-            if players and isinstance(clip, Clip) and len(clip)
-            else None
-            for clip in (prompt, reply)
-        ]
         return TurnView(
             number=self.number,
             status=self.status,
@@ -336,21 +303,36 @@ class Turn:
             voice=self.voice,
             name=self.name,
             said=self.prompt_transcript,
-            text=isinstance(prompt, str),
+            text=self._state.text is not None,
             transcript=self.transcript,
             first_audio=self.latency.first_audio,
-            duration=reply.duration,
-            prompt=sounds[0],
-            reply=sounds[1],
+            duration=self.reply.duration,
+            prompt=self._side("prompt", compact) if players else None,
+            reply=self._side("reply", compact) if players else None,
             tools=[_tool_view(call) for call in self.tool_calls],
             usage=self.usage,
         )
+
+    def _side(self, role: Role, compact: bool) -> ClipView | None:
+        """Return the sound of one side; that of a turn that is over is kept, encoded as it is."""
+        kept = self._sides.get((role, compact))
+        if kept is not None:
+            return kept
+        over = self.status != "in_progress"  # before the clip is cut, which takes its time
+        clip = self.prompt if role == "prompt" else self.reply
+        if not isinstance(clip, Clip) or not len(clip):
+            return None
+        view = clip._view(compact=compact)
+        if over:
+            self._sides[role, compact] = view
+        return view
 
     def __repr__(self) -> str:
         return f"<{turn_line(self._view(players=False))}>"
 
     def _repr_html_(self) -> str:
-        return _html.boxed(turn_body(self._view()), repr(self))
+        view = self._view()
+        return _html.boxed(turn_body(view), turn_text(view))
 
     def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
         """Draw what was sent and heard, spans and events on one time axis; see `plots.timeline`."""
@@ -369,9 +351,11 @@ def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
         loop.call_soon_threadsafe(event.set)
 
 
-def _add(total: dict[str, Any], usage: dict[str, Any]) -> None:
-    for key, value in usage.items():
-        if isinstance(value, dict):
-            _add(total.setdefault(key, {}), value)
-        elif isinstance(value, int | float):
-            total[key] = total.get(key, 0) + value
+def _add(total: dict[str, Any], usage: Any) -> None:
+    """Add up the numbers of a usage object; what has not the shape of one is left out."""
+    for key, value in usage.items() if isinstance(usage, dict) else ():
+        before = total.setdefault(key, {} if isinstance(value, dict) else 0)
+        if isinstance(value, dict) and isinstance(before, dict):
+            _add(before, value)
+        elif isinstance(value, int | float) and not isinstance(before, dict):
+            total[key] = before + value

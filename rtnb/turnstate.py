@@ -52,6 +52,10 @@ class ResponseState:
         When the events came.
     audio_started, audio_ended : float or None
         When the service began and stopped to send its sound (output_audio_buffer events).
+    follows : float or None
+        When the sound of the responses before it had ended.
+    followed : float or None
+        When the service began to send the sound of the response after it.
     cut : bool
         The sound was cut (output_audio_buffer.cleared).
     truncated : float or None
@@ -69,6 +73,8 @@ class ResponseState:
     audio_expected: bool = False
     audio_started: float | None = None
     audio_ended: float | None = None
+    follows: float | None = None
+    followed: float | None = None
     cut: bool = False
     truncated: float | None = None
     usage: dict[str, Any] | None = None

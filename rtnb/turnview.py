@@ -5,16 +5,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from rtnb import _html
-from rtnb.clipview import ClipView, clip_body, player
+from rtnb.clipview import ClipView, Role, clip_body, clip_text, player
+from rtnb.eventtext import plain
 
-__all__ = ["ToolView", "TurnView", "tokens", "turn_body", "turn_line", "turn_list"]
+__all__ = ["ToolView", "TurnView", "tokens", "turn_body", "turn_line", "turn_list", "turn_text"]
 
 _GOOD: Final = {"completed": "good", "failed": "bad", "no_reply": "bad", "incomplete": "bad"}
 _SHORT: Final = 60  # characters of a text in one line
-_ROWS: Final = 200  # turns shown in one list
+_WHOLE: Final = 4_000  # characters of a transcript in the text of one turn
+_ROWS: Final = 200  # turns shown in one table
 _COLUMNS: Final = ("turn", "prompt", "voice", "status", "reply", "first audio", "duration")
 _GRID: Final = "3em minmax(9em,1.3fr) 4.5em 6.5em minmax(10em,1.7fr) 5.5em 5em"
 
@@ -79,13 +81,36 @@ class TurnView:
         return self.name or self.said or ("text" if self.text else "audio")
 
 
-def turn_line(view: TurnView) -> str:
-    """Return a turn in one line of text."""
+def turn_line(view: TurnView, *, wide: bool = False) -> str:
+    """Return a turn in one line of text; a wide one has duration and voice, as a row has."""
     said = view.said or view.name or ("text" if view.text else "audio")
-    line = f"Turn {view.number} {view.status}: {said[:_SHORT]!r} → {view.transcript[:_SHORT]!r}"
+    line = f"Turn {view.number} {plain(view.status)}: {plain(said, _SHORT)!r}"
+    line += f" → {plain(view.transcript, _SHORT)!r}"
     if view.first_audio is not None:
         line += f", first audio {view.first_audio:.2f} s"
-    return line + (f" ({view.error})" if view.error else "")
+    if wide:
+        line += f", reply {view.duration:.2f} s"
+        line += f", voice {plain(view.voice, _SHORT)}" if view.voice else ""
+    return line + (f" ({plain(view.error, 8 * _SHORT)})" if view.error else "")
+
+
+def turn_text(view: TurnView) -> str:
+    """Return a turn as some lines of text: both sides' words, sound, tools and tokens."""
+    out = [f"<{turn_line(view, wide=True)}>"]
+    sides: tuple[tuple[Role, str, ClipView | None], ...] = (
+        ("prompt", view.said or "", view.prompt),
+        ("reply", view.transcript, view.reply),
+    )
+    for role, words, clip in sides:
+        name = f" {plain(view.name)}" if role == "prompt" and view.name else ""
+        out.append(f"{role}{name}: {plain(words, _WHOLE) if words else _wordless(view, role)}")
+        if clip is not None:
+            out.append(plain(clip_text(clip)))
+    for tool in view.tools:
+        came = tool.error or tool.result or "no result yet"
+        call = f"{plain(tool.name)}({plain(tool.arguments)})"
+        out.append(f"tool{_took(tool)}: {call} → {plain(came, 8 * _SHORT)}")
+    return "\n".join([*out, *filter(None, [tokens(view.usage or {})])])
 
 
 def turn_body(view: TurnView) -> str:
@@ -99,8 +124,8 @@ def turn_body(view: TurnView) -> str:
     if view.error:
         parts.append(f'<p class="rtnb-why">{_html.text(view.error)}</p>')
     parts.append('<div class="rtnb-sides">')
-    parts.append(_side("prompt", view.name, view.said, view.prompt))
-    parts.append(_side("reply", None, view.transcript or None, view.reply))
+    parts.append(_side(view, "prompt"))
+    parts.append(_side(view, "reply"))
     parts.append("</div>")
     parts += [_tool(tool) for tool in view.tools]
     if line := tokens(view.usage or {}):
@@ -113,22 +138,32 @@ def _status(status: str) -> str:
     return _html.badge(status.replace("_", " "), kind)
 
 
-def _side(
-    role: Literal["prompt", "reply"], name: str | None, said: str | None, clip: ClipView | None
-) -> str:
-    title = f"{role}: {name}" if name else role
-    nothing = "nothing was heard" if role == "reply" else "no transcript"
-    if said:
+def _wordless(view: TurnView, role: Role) -> str:
+    """Return what stands where the words of a side would."""
+    if role == "prompt" or view.reply is not None or view.duration:
+        return "no transcript"
+    return "nothing heard yet" if view.status == "in_progress" else "nothing was heard"
+
+
+def _side(view: TurnView, role: Role) -> str:
+    of_prompt = role == "prompt"
+    title = f"prompt: {view.name}" if of_prompt and view.name else role
+    clip = view.prompt if of_prompt else view.reply
+    if said := view.said if of_prompt else view.transcript:
         words = f"<p>{_html.text(said)}</p>"
     else:
-        silent = clip is None or role == "prompt"
-        words = f'<p class="rtnb-muted">{nothing if silent else "no transcript"}</p>'
-    sound = "" if clip is None else clip_body(clip)
+        words = f'<p class="rtnb-muted">{_wordless(view, role)}</p>'
+    sound = "" if clip is None else clip_body(clip, label=f"{role} of turn {view.number}")
     return f'<div class="rtnb-side rtnb-{role}"><h4>{_html.text(title)}</h4>{words}{sound}</div>'
 
 
+def _took(tool: ToolView) -> str:
+    if tool.seconds is None:
+        return ""
+    return f", {tool.seconds:.{3 if tool.seconds < 0.1 else 2}f} s"
+
+
 def _tool(tool: ToolView) -> str:
-    took = "" if tool.seconds is None else f", {tool.seconds:.2f} s"
     if tool.error:
         outcome = f'<p class="rtnb-why">{_html.text(tool.error)}</p>'
     elif tool.result is None:
@@ -136,7 +171,7 @@ def _tool(tool: ToolView) -> str:
     else:
         outcome = _html.code(tool.result)
     return (
-        f'<div class="rtnb-side rtnb-tool"><h4>tool{_html.text(took)}</h4>'
+        f'<div class="rtnb-side rtnb-tool"><h4>tool{_took(tool)}</h4>'
         f"<p><code>{_html.text(tool.name)}({_html.text(tool.arguments)})</code></p>{outcome}</div>"
     )
 
@@ -147,7 +182,8 @@ def tokens(usage: Mapping[str, Any]) -> str:
         return ""
     sides = []
     for side in ("input", "output"):
-        details = usage.get(f"{side}_token_details") or {}
+        details = usage.get(f"{side}_token_details")
+        details = details if isinstance(details, dict) else {}
         kinds = ("audio", "text", "image", "cached")
         parts = [f"{details[f'{k}_tokens']} {k}" for k in kinds if details.get(f"{k}_tokens")]
         inner = f" ({', '.join(parts)})" if parts else ""
@@ -158,22 +194,32 @@ def tokens(usage: Mapping[str, Any]) -> str:
 # --- many turns ----------------------------------------------------------------------------------
 
 
-def turn_list(views: Sequence[TurnView]) -> str:
+def turn_list(views: Sequence[TurnView], *, left_out: int = 0) -> str:
     """Return turns as a table with players, which a click on a heading sorts without a script.
 
-    Of more than 200 turns the first 200 are shown.
+    Parameters
+    ----------
+    views
+        Of more than 200, the last 200 are shown.
+    left_out
+        How many earlier turns there are besides.
     """
     if not views:
         return '<p class="rtnb-muted">no turns</p>'
-    shown = views[:_ROWS]
+    shown = views[-_ROWS:]
     ranks = [_ranks([_key(view, column) for view in shown]) for column in range(len(_COLUMNS))]
     key = f"rtnb-{uuid.uuid4().hex[:8]}"
     rows = [_row(view, [column[i] for column in ranks]) for i, view in enumerate(shown)]
-    left = len(views) - len(shown)
-    more = f'<p class="rtnb-muted">… and {left} more turns</p>' if left else ""
+    left = left_out + len(views) - len(shown)
+    more = ""
+    if left:
+        more = (
+            f'<p class="rtnb-muted">The last {len(shown)} turns; {left:,} earlier ones are left out. '
+            f"A slice such as <code>[:{_ROWS}]</code> shows others.</p>"
+        )
     return (
-        f'<div class="rtnb-sortable">{_inputs(key)}<div class="rtnb-rows">'
-        f"{_headings(key)}{''.join(rows)}</div>{more}</div>"
+        f'{more}<div class="rtnb-sortable">{_inputs(key)}<div class="rtnb-rows">'
+        f"{_headings(key)}{''.join(rows)}</div></div>"
     )
 
 
@@ -191,15 +237,14 @@ def _inputs(key: str) -> str:
 
 
 def _headings(key: str) -> str:
-    cells = "".join(
-        f'<div><label class="rtnb-sort rtnb-sort{i}" for="{key}-{i}">{name}</label></div>'
-        for i, name in enumerate(_COLUMNS[:-1])
+    labels = [
+        f'<label class="rtnb-sort rtnb-sort{i}" for="{key}-{i}">{name}</label>'
+        for i, name in enumerate(_COLUMNS)
+    ]
+    labels[-1] += (
+        f' <label class="rtnb-flip" for="{key}-down" title="largest first">reverse</label>'
     )
-    last = len(_COLUMNS) - 1
-    cells += (
-        f'<div><label class="rtnb-sort rtnb-sort{last}" for="{key}-{last}">{_COLUMNS[-1]}</label> '
-        f'<label class="rtnb-flip" for="{key}-down" title="largest first">reverse</label></div>'
-    )
+    cells = "".join(f"<div>{label}</div>" for label in labels)
     return (
         f'<div class="rtnb-rowline rtnb-toprow" style="grid-template-columns:{_GRID}">{cells}</div>'
     )
@@ -227,7 +272,7 @@ def _row(view: TurnView, ranks: Sequence[int]) -> str:
     first = "–" if view.first_audio is None else f"{view.first_audio:.2f} s"
     cells = (
         str(view.number),
-        _html.text(view.title[: 4 * _SHORT]) + _sound(view.prompt),
+        _html.text(view.title[: 4 * _SHORT]) + _sound(view, "prompt"),
         _html.text(view.voice or ""),
         _status(view.status),
         _reply(view),
@@ -243,8 +288,11 @@ def _reply(view: TurnView) -> str:
     words = _html.text(view.transcript[: 8 * _SHORT])
     why = f'<span class="rtnb-why">{_html.text(view.error)}</span>' if view.error else ""
     calls = "".join(f'<div class="rtnb-muted">tool {_html.text(t.name)}</div>' for t in view.tools)
-    return f"{words}{why}{calls}{_sound(view.reply)}"
+    return f"{words}{why}{calls}{_sound(view, 'reply')}"
 
 
-def _sound(clip: ClipView | None) -> str:
-    return "" if clip is None or clip.sound is None else player(clip.sound)
+def _sound(view: TurnView, role: Role) -> str:
+    clip = view.prompt if role == "prompt" else view.reply
+    if clip is None or clip.sound is None:
+        return ""
+    return player(clip.sound, label=f"{role} of turn {view.number}")

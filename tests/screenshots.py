@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,23 @@ __all__ = ["SCENES", "Scene", "shoot", "shoot_notebook"]
 WITHIN = 90.0  # seconds for all cells of a scene
 PATIENCE = 30_000  # milliseconds for what a click brings about
 CALL = "session = rtnb.connect(peer, transcription=True)"
+MANY = """import json
+
+log = rtnb.EventLog()
+for n in range(10_000):
+    one = {"response_id": f"r{n // 10}", "item_id": f"i{n // 10}", "delta": f"word {n} "}
+    one["type"] = "response.output_text.delta"
+    if n % 10 in (0, 1):
+        one = {"type": "response.created" if n % 10 else "response.create", "response": {"id": "r"}}
+    elif n % 10 == 9:
+        usage = {"total_tokens": 30, "input_tokens": 20, "output_tokens": 10}
+        one = {"type": "response.done", "response": {"status": "completed", "usage": usage}}
+    elif n % 100 == 58:
+        one = {"type": "vendor.mood", "mood": "cheerful"}
+    elif n % 1000 == 978:
+        one = {"type": "error", "error": {"code": "full", "message": f"No room for {n}."}}
+    event = rtnb.Event(json.dumps(one), time=n / 50, direction="received" if n % 10 else "sent")
+    log.append(event)"""
 ASK = 'turn = session.ask(rtnb.sample("capital_of_france"))'
 
 
@@ -57,13 +75,29 @@ def use_panel(lab: Lab, page: Page) -> None:
     expect(status).to_contain_text("Connected. Choose a prompt", timeout=PATIENCE)
     panel.get_by_role("button", name="Send prompt").click()
     expect(status).to_contain_text("reply sounding", timeout=PATIENCE)
-    page.wait_for_timeout(700)  # so that there is something to see
+    # long enough to see both sides in the meters, and words in the transcript
+    expect(panel.get_by_role("log")).to_contain_text("The capital", timeout=PATIENCE)
+    heard = panel.get_by_label("level heard")
+    expect(heard).not_to_have_attribute("aria-valuetext", "silent", timeout=PATIENCE)
     lab.screenshot(page, "panel-during", panel)
     expect(status).to_contain_text("Connected. Choose a prompt", timeout=PATIENCE)
-    for tab in ("Events", "Handshake", "Turns"):
+    facts = {
+        "Events": panel.get_by_role("row", name=re.compile("response.done")).first,
+        "Handshake": panel.get_by_text("SDP answer"),
+        "Turns": panel.get_by_text("first audio").first,
+    }
+    for tab, fact in facts.items():
         panel.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(500)  # the tab's own animation
+        expect(panel.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        expect(fact).to_be_visible(timeout=PATIENCE)
         lab.screenshot(page, f"panel-{tab.lower()}", panel)
+
+
+def follow_events(lab: Lab, page: Page) -> None:
+    """Wait until the inspector has all 10,000 events, and its newest row is in the page."""
+    inspector = lab.output(page, -1).locator("[data-total]")
+    expect(inspector).to_have_attribute("data-total", "10000", timeout=PATIENCE)
+    expect(inspector.locator(".rtnb-ev").first).to_be_visible(timeout=PATIENCE)
 
 
 SCENES = (
@@ -71,6 +105,7 @@ SCENES = (
     Scene("turn", (CALL, ASK, "turn")),
     Scene("session", (CALL, ASK, "session")),
     Scene("events", (CALL, ASK, "session.events")),
+    Scene("inspector", (MANY, "rtnb.EventInspector(log)"), act=follow_events),
     Scene("plot", (CALL, ASK, "turn.plot();")),
     Scene("batch", ('rtnb.replay(rtnb.samples()[:3], peer, voices=["marin", "ash"])',)),
     Scene("first_call", (f"{CALL}\n{ASK}\nturn",), whole=True),

@@ -153,9 +153,11 @@ def test_push_to_talk_may_stop_in_mid_word(session: rtnb.Session) -> None:
     assert turn.prompt_as_sent.duration < 10
 
 
-def test_stopping_a_turn_that_is_not_held_changes_nothing(session: rtnb.Session) -> None:
+def test_stopping_a_turn_that_is_not_held_is_refused(session: rtnb.Session) -> None:
     """The clip of an ordinary turn is heard to its end; `interrupt` is what stops it."""
-    turn = session.send(rtnb.sample("capital_of_france")).stop()
+    turn = session.send(rtnb.sample("capital_of_france"))
+    with pytest.raises(ConfigurationError, match=r"session\.interrupt\(\) stops any other"):
+        turn.stop()
     assert turn.wait(20).transcript == ANSWER
 
 
@@ -189,6 +191,23 @@ def test_speaking_over_a_reply_cancels_it(session: rtnb.Session) -> None:
     first.wait_for_audio(0.5)
     second = session.ask(rtnb.sample("capital_of_france"))
     assert (first.status, second.status, second.transcript) == ("cancelled", "completed", ANSWER)
+
+
+def test_replies_back_to_back_are_cut_apart(peer: rtnb.Peer) -> None:
+    """Neither holds sound of the other, and the second is audible after the first; saved too."""
+    with rtnb.connect(peer) as session:
+        first = session.send(rtnb.sample("capital_of_france"))
+        first.wait_for_audio(0.8)
+        second = session.send("Which day of the week comes after Monday?")
+        live = [(t.reply, t.latency) for t in (first.wait(20), second.wait(20))]
+    (one,), (two,) = first.responses, second.responses
+    assert two.audio_started - one.audio_ended < 0.2, "they were not back to back"
+    begins = second.latency.first_audible
+    assert begins > one.audio_ended
+    assert begins == pytest.approx(two.audio_started, abs=0.2)
+    assert [round(reply.duration, 1) for reply, _ in live] == pytest.approx([1.85, 1.75], abs=0.2)
+    saved = rtnb.open_run(session.folder)
+    assert [(t.reply, t.latency) for t in saved.turns] == live
 
 
 def test_a_refused_update_says_why(session: rtnb.Session) -> None:

@@ -565,3 +565,25 @@ def test_a_cell_shows_the_shortest_clips(count: int) -> None:
 def test_the_bundled_samples_are_clips() -> None:
     """`rtnb.sample` gives a clip of 24,000 Hz."""
     assert rtnb.sample("greeting").sample_rate == 24_000
+
+
+def test_figures_of_a_long_clip_are_those_of_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Level, peak, clipped samples and the mean of channels are the same in small blocks."""
+    rows = np.random.default_rng(1).choice(
+        np.int16([-32768, 0, 32767]), (5_000, 2), p=[0.8, 0.1, 0.1]
+    )
+    whole = Clip(rows, 8000)
+    figures = (whole.peak, whole.clipped, pytest.approx(whole.level, abs=1e-9))
+    monkeypatch.setattr("rtnb.audio._BLOCK", 7)
+    assert Clip(rows, 8000) == whole
+    assert (whole.peak, whole.clipped, whole.level) == figures
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint8, np.uint16])
+def test_integers_of_each_width_are_scaled_exactly(dtype: type) -> None:
+    """The lowest value is -1.0, and each other one is the nearest float32."""
+    info = np.iinfo(dtype)
+    values = np.linspace(info.min, info.max, 999).astype(dtype)
+    middle = 0.0 if info.min else (info.max + 1) / 2
+    exact = (values - middle) / ((float(info.max) - info.min + 1) / 2)
+    assert np.array_equal(Clip(values, 8000).samples, exact.astype(np.float32))

@@ -330,6 +330,81 @@ def test_an_event_without_its_fields_is_survived(talk: Conversation, bare: str) 
     assert talk.turns[0].responses[-1].transcript == "Paris."
 
 
+ODD: list[Any] = [None, 7, 1e400, "x", [1], [{}], {"type": [], "message": {}, "event_id": 1}]
+ODD_FIELDS = {
+    "session.updated": ["session"],
+    "error": ["error"],
+    "response.created": ["response"],
+    "response.done": ["response"],
+    "response.content_part.added": ["part", "content_index"],
+    "response.output_audio_transcript.delta": ["delta", "content_index", "item_id"],
+    "response.output_audio_transcript.done": ["transcript", "content_index"],
+    "conversation.item.truncated": ["audio_end_ms"],
+    "conversation.item.input_audio_transcription.completed": ["transcript"],
+    "conversation.item.input_audio_transcription.failed": ["error"],
+}
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("kind", ODD_FIELDS)
+def test_a_field_of_another_type_is_survived(talk: Conversation, kind: str, odd: Any) -> None:
+    """Whatever stands in a field, nothing raises, and the answer comes all the same."""
+    turn = speak(talk)
+    place = {"response_id": "r9", "item_id": "u1", "content_index": 0}
+    feed(talk, spoken_input(), 2.0)
+    feed(talk, [{"type": kind, **place, field: odd} for field in ODD_FIELDS[kind]], 2.2)
+    feed(talk, [*spoken_answer(), buffer("stopped")], 2.5)
+    assert talk.malformed == []
+    assert "Paris." in [r.transcript for r in turn.responses]
+
+
+@pytest.mark.parametrize("field", ["usage", "status_details", "output", "status"])
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_response_with_odd_fields_is_done(talk: Conversation, field: str, odd: Any) -> None:
+    """What has another shape is not kept; what was asked for next goes out."""
+    turn, _ = write(talk)
+    later, waiting = write(talk, at=0.1)
+    assert requested(waiting) == []
+    out = feed(talk, [created(), done(**{field: odd})], 1.0)
+    (response,) = turn.responses
+    assert isinstance(response.usage, dict | None) and isinstance(response.error, str | None)
+    assert isinstance(response.status, str)
+    assert (response.done, later.pending) == (1.01, 1)
+    assert len(requested(leave(talk, out, 1.1))) == 1
+
+
+@pytest.mark.parametrize("odd", ODD[1:6], ids=repr)
+def test_an_odd_turn_detection_is_not_taken_over(talk: Conversation, odd: Any) -> None:
+    """The detection that was in force goes on to answer what is said."""
+    detected = {"audio": {"input": {"turn_detection": odd}}}
+    feed(talk, [{"type": "session.updated", "session": detected}], 0.0)
+    assert talk.detection == {"type": "server_vad"}
+
+
+# --- sounds one after the other -------------------------------------------------------------------
+
+
+def test_a_response_knows_the_sounds_before_and_after(talk: Conversation) -> None:
+    """When the one before had ended, and when the next one began, also of other turns."""
+    first, _ = write(talk)
+    second, _ = write(talk, at=0.1)
+    feed(talk, [*spoken_answer("r1"), buffer("stopped")], 1.0)
+    feed(talk, [*spoken_answer("r2", "a2"), buffer("stopped", "r2")], 2.0)
+    one, two = first.responses[0], second.responses[0]
+    assert (one.follows, one.followed) == (None, two.audio_started)
+    assert (two.follows, two.followed) == (one.audio_ended, None)
+
+
+def test_an_end_that_is_told_late_is_before_the_next_sound(talk: Conversation) -> None:
+    """Where stopped comes after the next started, the next one's sound begins with its event."""
+    first, _ = write(talk)
+    second, _ = write(talk, at=0.1)
+    feed(talk, spoken_answer("r1"), 1.0)
+    feed(talk, [created("r2"), buffer("started", "r2"), buffer("stopped", "r1")], 2.0)
+    assert second.responses[0].follows == second.responses[0].audio_started == 2.01
+    assert first.responses[0].followed == 2.01
+
+
 # --- servers that say less ------------------------------------------------------------------------
 
 

@@ -70,6 +70,14 @@ def test_the_sentence_is_what_is_shown(kind: type[Exception]) -> None:
     assert str(kind("A sentence; do this.")) == "A sentence; do this."
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_the_sentence_of_a_server_is_harmless(kind: type[Exception]) -> None:
+    """A terminal gets no control character, and every text can be printed."""
+    error = kind("No.\x1b[2J\u202e\ud800\rYes.")
+    assert str(error) == "No.\ufffd[2J\ufffd\ufffd\ufffdYes."
+    assert not set("\x1b\u202e\ud800\r") & set(repr(error))
+
+
 def test_an_http_error_keeps_status_and_code() -> None:
     """For programs; the sentence is for people."""
     error = rtnb.QuotaError("No credit.", status=429, code="insufficient_quota")

@@ -115,6 +115,10 @@ SUMMARIES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"type": "input_audio_buffer.append", "audio": "AAAA"}, "3 bytes of audio"),
     ({"type": "response.content_part.added", "part": {"type": "audio"}}, "audio"),
+    (
+        {"type": "response.content_part.added", "part": {"type": "audio", "transcript": ""}},
+        "audio",
+    ),
     ({"type": "output_audio_buffer.started", "event_id": "e", "response_id": "r1"}, "r1"),
     ({"type": "vendor.mood", "mood": "good", "score": 0.5}, "mood: good, score: 0.5"),
 ]

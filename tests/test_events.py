@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rtnb import Event, EventLog, TurnTimeout
+from rtnb import events as events_module
 
 
 def event(type: str, at: float = 0.0, direction: Any = "received", **fields: Any) -> Event:
@@ -259,8 +260,27 @@ def test_the_repr_of_a_log_is_a_table() -> None:
 def test_the_repr_of_a_long_log_is_cut() -> None:
     """Of a long log the last 200 rows are shown, and it says so."""
     lines = repr(log(*["a"] * 500)).splitlines()
-    assert lines[0] == "<EventLog 500 events> (the last 200 rows)"
+    assert lines[0] == (
+        "<EventLog 500 events> (the last 200 rows; 300 earlier events are left out)"
+    )
     assert len(lines) == 201
+
+
+def test_the_repr_of_a_short_log_counts_as_the_html_does() -> None:
+    """One event is no plural in either."""
+    one = log("a")
+    assert repr(one).splitlines()[0] == "<EventLog 1 event>"
+    assert ">1 event<" in one._repr_html_()
+
+
+def test_of_a_very_long_log_the_text_says_what_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Events that are too old to be folded into rows are counted in text and HTML."""
+    monkeypatch.setattr(events_module, "_FOLDED", 40)
+    deltas = EventLog([event("response.output_text.delta", item_id="i", delta="a")] * 100)
+    assert repr(deltas).splitlines()[0].endswith("(the last 1 row; 60 earlier events are left out)")
+    assert "60 earlier events are left out" in deltas._repr_html_()
 
 
 def test_a_run_is_one_line() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from html import unescape
 from typing import Any
 
 import pytest
@@ -83,6 +84,13 @@ def test_the_filter_needs_no_script() -> None:
         assert f">{label}</label>" in html
     assert html.count(" checked") == 1
     assert "<script" not in html
+
+
+def test_the_filters_that_need_a_kernel_are_named() -> None:
+    """By type and by turn: the code is beneath the rows."""
+    html = body(log(1))
+    assert 'session.events.select("response.*")' in unescape(html)
+    assert "turn.events" in html
 
 
 def test_two_renderings_do_not_share_their_filter() -> None:

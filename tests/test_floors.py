@@ -19,14 +19,14 @@ ROOT: Final = Path(rtnb.__file__).parent
 LONGEST: Final = 430  # lines of a module
 
 FLOORS: Final = {
-    0: "errors _html clipview _masking messages _process _bundled _notebook",
+    0: "errors _plain _html clipview _masking messages _process _bundled _notebook",
     1: (
-        "audio _audiofile events eventrows eventtext eventview eventwindow measure meters sdp "
-        "runfiles runaudio"
+        "audio _audiofile events eventrows eventtext eventview eventwindow measure meters pagecontext "
+        "sdp runfiles runaudio"
     ),
     2: (
         "dialects turnstate turnover inputbook requestbook responsebook tools toolruns conversation "
-        "turns turnview turnlist sessionview progress liveline recorded runs plots plotting "
+        "turns turntimes turnview turnlist sessionview progress liveline recorded runs plots plotting "
         "plotting.canvas plotting.lanes plotting.lettering plotting.sound plotting.spans "
         "plotting.spectrogram plotting.timeline prompts configuration"
     ),
@@ -34,7 +34,7 @@ FLOORS: Final = {
     4: "outbox livecall session registry turnfiles connecting",
     5: (
         "batch followed inspector panel panel.calls panel.console panel.controls panel.form "
-        "panel.picker panel.record panel.state panel.views panel.work"
+        "panel.parts panel.picker panel.record panel.state panel.views panel.work"
     ),
     6: "__init__ cli",
 }

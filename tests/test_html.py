@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rtnb import Clip, _html
+from rtnb._plain import visible
 
 EVIL = "<script>alert('1')</script>\"><img src=x onerror=alert(1)>"
 FORBIDDEN = {"script", "img", "iframe", "object"}
@@ -66,11 +67,17 @@ def test_every_tag_is_closed(piece: str) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C],
+    [*range(0x2028, 0x202F), *range(0x2060, 0x2070), 0x200B, 0x200E, 0x200F, 0x061C, 0xFEFF],
 )
-def test_bidirectional_controls_are_shown_as_such(code: int) -> None:
-    """A character that reorders what is read is replaced by one that can be seen."""
+def test_what_hides_or_reorders_is_shown_as_such(code: int) -> None:
+    """A character that reorders or hides what is read is replaced by one that can be seen."""
     assert _html.text(f"safe{chr(code)}txt.exe") == "safe\ufffdtxt.exe"
+    assert visible(f"safe{chr(code)}txt.exe") == "safe\ufffdtxt.exe"
+
+
+def test_a_lone_carriage_return_is_shown_as_such() -> None:
+    """In a terminal it would write over what is there."""
+    assert visible("a\rb\r\nc") == "a\ufffdb\r\nc"
 
 
 @pytest.mark.parametrize("code", [0x00, 0x07, 0x08, 0x1B, 0x7F, 0x85, 0x9B])
@@ -79,7 +86,7 @@ def test_control_characters_are_shown_as_such(code: int) -> None:
     assert _html.text(f"a{chr(code)}b") == "a\ufffdb"
 
 
-@pytest.mark.parametrize("value", ["a\tb\nc\r", "grüße, 你好, שלום, 👋🏽"])
+@pytest.mark.parametrize("value", ["a\tb\r\nc\n", "grüße, 你好, שלום, 👋🏽"])
 def test_ordinary_text_is_shown_as_it_is(value: str) -> None:
     """Line ends, tabs and every script of the world pass."""
     assert _html.text(value) == value
@@ -108,9 +115,10 @@ def test_the_cut_says_how_much_is_missing() -> None:
 
 def test_a_player_carries_its_sound() -> None:
     """The bytes are in the element itself, and it does not play on its own."""
-    html = _html.audio_player(b"RIFF")
+    html = _html.audio_player(b"RIFF", label="reply of turn 1")
     assert html == (
-        '<audio controls preload="metadata" src="data:audio/wav;base64,UklGRg=="></audio>'
+        '<audio controls preload="metadata" aria-label="reply of turn 1" '
+        'src="data:audio/wav;base64,UklGRg=="></audio>'
     )
 
 

@@ -372,8 +372,22 @@ def test_a_run_unfolds_to_its_events(look: Any) -> None:
     page.say("open", row=0, event=None)
     assert page.said("detail")["events"] == [["1.000", "Pa"], ["2.000", "ris"]]
     page.say("open", row=0, event=1)
-    page.wait(lambda: "json" in page.heard[-1])
-    assert json.loads(page.heard[-1]["json"])["delta"] == "ris"
+    single = page.wait(lambda: next((m for m in page.heard if "json" in m), None))
+    assert json.loads(single["json"])["delta"] == "ris"
+
+
+def test_a_long_run_unfolds_a_hundred_events_at_a_time(look: Any) -> None:
+    """From where the page asks for them, with how many there are."""
+    log = EventLog(delta(str(number), number) for number in range(250))
+    page = look(log)
+    for first, count in [(0, 100), (100, 100), (200, 50), (250, 0)]:
+        page.say("open", row=0, event=None, first=first)
+        answer = page.wait(
+            lambda first=first: next((m for m in page.heard if m.get("first") == first), None)
+        )
+        said = [words for _, words in answer["events"]]
+        assert said == [str(number) for number in range(first, first + count)]
+        assert answer["count"] == 250
 
 
 @pytest.mark.parametrize(
@@ -385,6 +399,10 @@ def test_a_run_unfolds_to_its_events(look: Any) -> None:
         *({"kind": "open", "row": 2**40}, {"kind": "open", "row": 99}),
         *({"kind": "open", "row": 0, "event": 99}, {"kind": "query"}),
         *({**ALL, "pattern": "x" * 201}, {**ALL, "search": 5}, {**ALL, "direction": "up"}),
+        *(
+            {"kind": "open", "row": 0, "event": None, "first": wrong}
+            for wrong in ("1", -1, [], 1.5)
+        ),
         *({**ALL, "errors": 1}, {**ALL, "turn": "1"}, {**ALL, "turn": -1}),
     ],
     ids=str,
@@ -412,6 +430,56 @@ def test_the_page_cannot_set_the_window(look: Any) -> None:
     page = look(numbered(3))
     page.inspector.set_state({"window": {"rows": "none"}})
     assert len(page.inspector.window["rows"]) == 3
+
+
+class Held(EventLog):
+    """A log at which the inspector's thread is held up until it is let go."""
+
+    def __init__(self, count: int):
+        super().__init__(numbered(count))
+        self.go = threading.Event()
+        self.held = threading.Event()
+
+    @property
+    def state(self) -> str:
+        if threading.current_thread().name == "rtnb-inspector":
+            self.held.set()
+            self.go.wait(30)
+        return "open"
+
+
+def asked_at_once(page: Page, log: Held, *messages: dict[str, Any]) -> None:
+    """Let the page say all of these before the first is answered."""
+    log.held.wait(30)
+    for message in messages:
+        page.inspector._heard(message)
+    log.go.set()
+
+
+def test_of_many_queries_the_newest_is_answered(look: Any) -> None:
+    """Those before it, and moves that it would undo, are not worked on."""
+    log = Held(50)
+    page = look(log)
+    log.held.wait(30)
+    done: list[str] = []
+    answer = page.inspector._answer
+    page.inspector._answer = lambda asked: (done.append(asked["kind"]), answer(asked))
+    patterns = [{**ALL, "pattern": f"p{number}"} for number in range(200)]
+    asked_at_once(page, log, *patterns, {"kind": "pause"}, {**ALL, "pattern": "last"})
+    page.wait(lambda: page.window["query"]["pattern"] == "last")
+    assert done.count("query") == 1
+    assert not page.window["paused"]
+
+
+def test_no_unfolding_is_left_out(look: Any) -> None:
+    """However many rows the page asks for at once, each is answered, and once."""
+    log = Held(300)
+    page = look(log)
+    opens = [{"kind": "open", "row": number, "event": None} for number in range(300)]
+    asked_at_once(page, log, *opens, {**ALL, "pattern": "x"}, *opens)
+    page.shows(matching=0)
+    rows = [m["row"] for m in page.heard if m["kind"] == "detail"]
+    assert rows == list(range(300))
 
 
 # --- life ----------------------------------------------------------------------------------------
@@ -492,6 +560,57 @@ def test_the_context_is_given_back_at_the_end(look: Any) -> None:
     call.state = "closed"
     page.said("rest")
     assert "nobody" in page.speakers
+
+
+def frozen(page: Page) -> Page:
+    follower = thread_of(page)
+    page.inspector.freeze()
+    follower.join(30)
+    assert not follower.is_alive()
+    return page
+
+
+def test_a_frozen_inspector_follows_no_longer(look: Any) -> None:
+    """It says that this is all, its thread ends, and what comes later is not read."""
+    log = numbered(3)
+    page = look(log)
+    page.shows(seq=1)
+    frozen(page)
+    assert page.shows(over=True)["total"] == 3
+    log.append(event("error"))
+    page.query(errors=True)
+    page.shows(matching=0, total=3)
+    assert repr(page.inspector).endswith("over>")
+
+
+def test_a_frozen_inspector_still_answers(look: Any) -> None:
+    """Rows unfold and are filtered, and the thread ends again each time."""
+    log = EventLog([delta("Pa"), event("error")])
+    page = frozen(look(log))
+    page.say("open", row=1, event=None)
+    assert '"error"' in page.said("detail")["json"]
+    page.query(search="pa")
+    page.shows(matching=1)
+    page.wait(lambda: page.inspector._follower is None)
+
+
+def test_what_came_before_it_was_frozen_is_read(look: Any) -> None:
+    """Also what the thread had not come to yet."""
+    log = numbered(3)
+    page = look(log)
+    for _ in range(10_000):
+        log.append(event("response.created"))
+    page.inspector.freeze()
+    page.shows(total=10_003, over=True)
+
+
+def test_a_closed_inspector_may_be_frozen() -> None:
+    """It stays closed, and so does one that was frozen first."""
+    inspector = EventInspector(numbered(3))
+    inspector.freeze()
+    inspector.close()
+    inspector.freeze()
+    assert "closed" in repr(inspector)
 
 
 @pytest.mark.parametrize("source", [None, 5, "events", [], object()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,11 +16,14 @@ from typing import Any
 import ipywidgets
 import pytest
 from ipywidgets.embed import dependency_state
+from ipywidgets.widgets import widget
 from scripted_server import Reply, minted, refused, serving
 from test_scripted import connected, pass_time
 
 import rtnb
+from rtnb.panel import calls
 from rtnb.panel.controls import HoldButton, KeyField
+from rtnb.registry import RERUN
 
 KEY = "sk-test-only-0123456789abcdef"
 ANSWER = "The capital of France is Paris."
@@ -39,6 +43,13 @@ def threads() -> list[str]:
     """Return the names of all panels' threads."""
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith("rtnb-panel")]
+
+
+def alive() -> list[str]:
+    """Return the ids of all widgets that ipywidgets knows."""
+    if hasattr(widget, "_instances"):
+        return list(widget._instances)
+    return list(ipywidgets.Widget.widgets)  # ipywidgets 7
 
 
 class Console:
@@ -75,7 +86,8 @@ class Console:
 
     @property
     def status(self) -> str:
-        return self.shown().partition('role="status"')[2].partition(">")[2].partition("</p>")[0]
+        html = self.shown().partition('role="status"')[2].partition(">")[2].partition("</div>")[0]
+        return " ".join(re.sub("<[^>]+>", " ", html).split())
 
     def see(self, text: str) -> None:
         """Wait until the status says something."""
@@ -347,7 +359,7 @@ def test_closing_ends_everything_of_the_panel() -> None:
     panel.close()
     assert session.state == "closed"
     assert panel._peer is not None and panel._peer.closed
-    assert panel._inspector._stopped
+    assert "over" in repr(panel._inspector)
     until(lambda: not threads())
     panel.close()
     assert repr(panel) == "<Panel closed>"
@@ -655,7 +667,7 @@ def test_the_state_holds_no_key_and_no_path(console: Console) -> None:
 
 
 def test_the_list_of_turns_is_bounded() -> None:
-    """The 20 newest, the newest on top, whether they were there before or came later."""
+    """The 20 newest have players, whether they were there before or came later."""
     with connected() as (session, engine):
         for number in range(25):
             session.send(f"question {number}")
@@ -663,12 +675,13 @@ def test_the_list_of_turns_is_bounded() -> None:
         console = Console(rtnb.Panel(session))
         listed = console.panel._turns
         until(lambda: len(listed.children) == 20)
-        assert "question 24" in listed.children[0].value
-        assert "question 5" in listed.children[-1].value
+        assert "question 5<" in listed.children[0].value
+        assert "question 24<" in listed.children[-1].value
         session.send("one more")
         pass_time(session, engine, 199.0)
-        until(lambda: "one more" in listed.children[0].value)
-        assert len(listed.children) == 20
+        until(lambda: "one more" in listed.children[-1].value)
+        until(lambda: "rtnb-head" not in listed.children[0].value)
+        assert "question 5" in listed.children[0].value
         console.panel.close()
 
 
@@ -678,3 +691,47 @@ def test_hostile_words_are_text(written: Console) -> None:
     until(lambda: "&lt;script&gt;" in written.shown())
     assert "<script" not in written.shown()
     assert "<img" not in written.shown()
+
+
+# --- what goes wrong meanwhile --------------------------------------------------------------------
+
+
+def test_what_the_service_says_is_told(console: Console) -> None:
+    """An `error` event is news, until something else is begun."""
+    session = console.connect()
+    session.send_event({"type": "no.such.event"})
+    console.see("The service says:")
+    console.click("Send prompt")
+    until(lambda: "The service says:" not in console.status)
+    session.interrupt()
+
+
+def test_a_save_after_the_call_is_confirmed(console: Console, tmp_path: Path) -> None:
+    """The call is over, and the news beside it is that the run is kept."""
+    console.connect()
+    console.click("Hang up")
+    console.see("The call is over: hung up.")
+    console.field("folder").value = str(tmp_path / "kept")
+    console.click("Save run")
+    console.see("Saved to")
+    console.see("The call is over: hung up.")
+
+
+def test_nobody_holds_for_ever(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is gone lets nothing go: some time after the prompt, the turn is answered."""
+    monkeypatch.setattr(calls, "_PATIENCE", 0.3)
+    session = console.connect()
+    console.hold("press")
+    console.see("Talking. Let go")
+    until(lambda: "Talking" not in console.status)
+    until(lambda: session.turns[0].status == "completed")
+
+
+def test_the_cell_run_again_frees_the_widgets(peer: rtnb.Peer) -> None:
+    """Closed for good, no part of it is left in the kernel."""
+    before = set(alive())
+    panel = rtnb.Panel(endpoint=peer)
+    panel.close()
+    assert set(alive()) > before, "its look stays"
+    panel.close(RERUN)
+    assert set(alive()) <= before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,16 +16,17 @@ import rtnb
 ANSWER = "The capital of France is Paris."
 KEY = "sk-test-only-0123456789abcdef"
 WITHIN = 30_000  # milliseconds
+BUSY = "import time\ntime.sleep(8)"
 
 
 @pytest.fixture(scope="module")
 def page(lab: Lab, browser: Browser, peer: rtnb.Peer) -> Iterator[Page]:
     """A page with a panel that offers the tests' peer, for all tests of this module."""
     lab.set("jupyterlab-manager/plugin", scope="@jupyter-widgets", saveState=True)
-    notebook = lab.notebook(f"import rtnb\npanel = rtnb.Panel(endpoint={peer.url!r})\npanel")
+    notebook = lab.notebook(f"import rtnb\npanel = rtnb.Panel(endpoint={peer.url!r})\npanel", BUSY)
     with new_page(browser, lab) as one:
         lab.open(notebook, one)
-        lab.run_all(one)
+        lab.run_cell(one, 0)
         yield one
 
 
@@ -159,6 +161,21 @@ def test_enter_sends_the_text(panel: Locator, page: Page) -> None:
     text.press("Enter")
     expect(panel.get_by_role("log")).to_contain_text(ANSWER, timeout=WITHIN)
     expect(text).to_have_value("")
+
+
+def test_a_click_is_served_while_a_cell_runs(lab: Lab, page: Page, panel: Locator) -> None:
+    """A cell sleeps for 8 s; meanwhile one connects, sends and interrupts."""
+    choose(panel, "tell_me_a_story")
+    lab.start_cell(page, 1)
+    began = time.monotonic()
+    connect(panel)
+    panel.get_by_label("or text").fill("Tell me a long story.")
+    button(panel, "Send text").click()
+    see(panel, "reply sounding")
+    button(panel, "Interrupt").click()
+    see(panel, "Interrupted.")
+    assert time.monotonic() - began < 7
+    lab.wait_idle(page)
 
 
 def saved(lab: Lab) -> str:

@@ -49,6 +49,11 @@ def typed(value: Any) -> KeyField:
     return field
 
 
+def calls(told: list[str]) -> list[Callable[[], None]]:
+    """Return what notes down each word of a button."""
+    return [lambda word=word: told.append(word) for word in ("down", "up", "here")]  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("key", [KEY, ODD_KEY])
 def test_a_key_is_in_no_state(key: str) -> None:
     """Neither a trait, nor the repr, nor what a notebook is saved with holds it."""
@@ -90,6 +95,16 @@ def test_a_bad_message_is_no_key(message: Any) -> None:
     assert (field.held, field.take()) == (False, None)
 
 
+def test_a_key_that_cannot_be_one_is_refused() -> None:
+    """What was held before is dropped, and the sentence says why."""
+    told: list[str] = []
+    field = KeyField(told.append)
+    field._handle_custom_msg({"kind": "key", "value": KEY}, [])
+    field._handle_custom_msg({"kind": "key", "value": "x" * 5_000}, [])
+    assert (field.held, field.take()) == (False, None)
+    assert told == ["This is no key: it has more than 4096 characters."]
+
+
 def test_two_key_fields_hold_their_own() -> None:
     """Nothing is shared between panels."""
     one, two = typed(KEY), KeyField()
@@ -102,7 +117,7 @@ def test_two_key_fields_hold_their_own() -> None:
 def test_a_button_tells_press_and_release() -> None:
     """Each in its time, without arguments."""
     told: list[str] = []
-    button = HoldButton(lambda: told.append("down"), lambda: told.append("up"), label="Talk")
+    button = HoldButton(*calls(told), label="Talk")
     for kind in ("press", "release", "press"):
         button._handle_custom_msg({"kind": kind}, [])
     assert told == ["down", "up", "down"]
@@ -113,7 +128,7 @@ def test_a_button_tells_press_and_release() -> None:
 def test_a_bad_message_presses_nothing(message: Any) -> None:
     """It is ignored."""
     told: list[str] = []
-    button = HoldButton(lambda: told.append("down"), lambda: told.append("up"))
+    button = HoldButton(*calls(told))
     button._handle_custom_msg(message, [])
     assert told == []
 
@@ -206,6 +221,15 @@ def test_a_server_on_this_machine_needs_no_key() -> None:
         for key in (None, KEY)
     ]
     assert keys == [rtnb.Endpoint.for_peer(place).key.reveal(), KEY]
+
+
+def test_the_environments_key_is_not_for_an_address_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base URL handed to the panel needs a key that is typed."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    form = Form("https://example.org/v1")
+    assert form.key.layout.visibility == "visible"
+    with pytest.raises(ConfigurationError, match="needs a key"):
+        form.wanted()
 
 
 @pytest.mark.parametrize("url", [ELSEWHERE, "http://127.0.0.1:9/v1", "http://localhost:9/v1"])

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from rtnb.panel.state import Facts, allowed, said
+from rtnb.panel.state import Facts, allowed, news, said
 
 CALLS = ("none", "connecting", "open", "closing", "closed")
 
@@ -17,6 +17,9 @@ def enabled(facts: Facts) -> set[str]:
     return {name for name, on in allowed(facts).items() if on}
 
 
+LOST = "Turn 1: no reply came."
+AGAIN = "Send it again, or something else."
+CONNECT = "Connect begins another one."
 REST = {"connect", "form"}
 OPEN = {"hang_up", "save"}
 
@@ -76,16 +79,17 @@ def test_a_failure_or_a_note_changes_no_control(call: str) -> None:
         (Facts("closed"), "The call is over. Connect begins another one.", ""),
         (Facts("closed", ended="The server went."), "The server went. Connect begins another one.", ""),
         (Facts("open"), "Connected. Choose a prompt or write something, then Send.", "good"),
-        (Facts("open", note="Saved to x."), "Saved to x.", "good"),
         (Facts("open", "Saving", note="Interrupted."), "Saving …", ""),
         (Facts("open", running=True, progress="reply 1 s", note="Old."), "reply 1 s", ""),
         (Facts("open", running=True, holding=True), "Talking. Let go to have it answered.", ""),
-        (Facts("open", running=True, progress="x", failure="It broke."), "It broke.", "bad"),
-        (Facts("none", failure="No key; type one."), "No key; type one.", "bad"),
+        (Facts("open", running=True, progress="x", failure="It broke."), "x", ""),
+        (Facts("open", outcome=LOST), f"{LOST} {AGAIN}", "bad"),
+        (Facts("open", running=True, progress="x", outcome="Old."), "x", ""),
+        (Facts("closed", ended="It is gone.", stuck=True), f"It is gone. {CONNECT}", "bad"),
     ],
 )  # fmt: skip
 def test_what_is_said(facts: Facts, sentence: str, tone: str) -> None:
-    """The newest of what matters: a failure first, then what is being done, then how it is."""
+    """What is being done, then how it is; what has happened is told beside it."""
     assert said(facts) == (sentence, tone)
 
 
@@ -95,3 +99,26 @@ def test_something_is_always_said(call: str) -> None:
     text, tone = said(Facts(call, progress="…"))  # type: ignore[arg-type]
     assert text
     assert tone != "bad"
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (Facts("open"), None),
+        (Facts("open", note="Saved to x."), ("Saved to x.", "good")),
+        (Facts("closed", note="Saved to x."), ("Saved to x.", "good")),
+        (Facts("open", trouble="The disk is full.", note="Old."), ("The disk is full.", "bad")),
+        (Facts("none", failure="No key; type one.", note="Old."), ("No key; type one.", "bad")),
+    ],
+)
+def test_what_is_told(facts: Facts, told: tuple[str, str] | None) -> None:
+    """A failure before trouble before good news, whatever the call does."""
+    assert news(facts) == told
+
+
+def test_the_peer_is_offered_where_connecting_failed() -> None:
+    """And not for a file that could not be read."""
+    assert "peer" in enabled(Facts(stuck=True, failure="No key."))
+    assert "peer" in enabled(Facts("closed", stuck=True))
+    assert "peer" not in enabled(Facts(failure="There is no such file."))
+    assert "peer" not in enabled(Facts("open", stuck=True))

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rtnb.panel.views import framed, handshake, levels, status_line, transcript
+from rtnb.panel.views import framed, handshake, levels, status, transcript
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31m\u202e&\"'"
 VOID = {"br", "img", "input", "line"}
@@ -56,7 +56,7 @@ def meters(html: str) -> list[tuple[str, str]]:
 
 def test_the_status_is_read_out_and_escaped() -> None:
     """It is a live region, coloured by its tone, and its text is text."""
-    html = status_line(HOSTILE, "bad")
+    html = status((HOSTILE, "bad"), (HOSTILE, "good"))
     assert harmless(html)
     assert 'role="status"' in html and "rtnb-why" in html and "&lt;script&gt;" in html
 
@@ -64,13 +64,13 @@ def test_the_status_is_read_out_and_escaped() -> None:
 @pytest.mark.parametrize(("tone", "kind"), [("good", "rtnb-good"), ("", ""), ("bad", "rtnb-why")])
 def test_a_tone_has_its_class(tone: str, kind: str) -> None:
     """And no other."""
-    (classes,) = re.findall(r'class="rtnb-status ([^"]*)"', status_line("x", tone))  # type: ignore[arg-type]
+    (classes,) = re.findall(r'class="rtnb-status ([^"]*)"', status(("x", tone)))  # type: ignore[arg-type]
     assert classes == kind
 
 
 def test_a_long_status_is_cut() -> None:
     """A server's long answer does not fill the notebook."""
-    assert len(status_line("<" * 1_000_000, "bad")) < 100_000
+    assert len(status(("<" * 1_000_000, "bad"))) < 100_000
 
 
 def test_a_frame_takes_its_body_as_it_is() -> None:
@@ -141,12 +141,12 @@ def test_nothing_was_said() -> None:
 
 
 def test_both_sides_are_shown_in_order() -> None:
-    """What was said, then what was answered, turn by turn."""
+    """What was said, then what was answered; the newest turn first, since it is shown bottom up."""
     html = transcript(
         [(1, None, "Hi?", "Hello.", "completed"), (2, None, "And?", "So.", "completed")]
     )
     assert re.findall(r'data-turn="(\d)">(.*?)</div>', html) == [
-        ("1", "Hi?"), ("1", "Hello."), ("2", "And?"), ("2", "So."),
+        ("2", "And?"), ("2", "So."), ("1", "Hi?"), ("1", "Hello."),
     ]  # fmt: skip
 
 
@@ -187,8 +187,8 @@ def test_hostile_words_are_text(place: int) -> None:
 def test_a_transcript_of_a_megabyte_is_cut() -> None:
     """30 turns of 1 MB on both sides stay a page that can be shown."""
     html = transcript((n, None, "<" * 1_000_000, "é" * 1_000_000, "completed") for n in range(30))
-    assert len(html) < 4_000_000
-    assert "more characters" in html
+    assert len(html) < 1_000_000
+    assert "é …<" in html
 
 
 # --- the handshake --------------------------------------------------------------------------------
@@ -202,7 +202,8 @@ def test_there_is_no_handshake_yet() -> None:
 def test_phases_and_sections_are_shown() -> None:
     """A bar of the times, then the parts as they are."""
     html = handshake({"ice": 0.2, "dtls": 0.1, "total": 0.31}, ["<p>offer</p>", "<p>answer</p>"])
-    assert "ice 0.200 s · dtls 0.100 s; 0.310 s in all" in html
+    assert "ice 0.200 s · dtls 0.100 s" in html
+    assert "0.310 s in all" in html
     assert html.index("<p>offer</p>") < html.index("<p>answer</p>")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from plotted import drawing, extent, marks, plt, points, said
+from plotted import boxes, drawing, extent, marks, plt, points, said
 
 from rtnb import Clip, errors, plots
 
@@ -160,6 +160,25 @@ def test_a_clip_is_drawn_where_it_is_told(ax: Axes) -> None:
     assert extent(ax) == pytest.approx((3.0, 4.0, 1.5, 2.5), abs=0.001)
 
 
+@pytest.mark.parametrize("value", [0.3, -0.3])
+def test_silence_is_in_the_middle(value: float, ax: Axes) -> None:
+    """A constant is seen to be one: the axis reaches as far below silence as above it."""
+    plots.waveform(Clip(np.full(48_000, value), 48_000), ax=ax)
+    low, high = ax.get_ylim()
+    assert (high, low) == (pytest.approx(-low), pytest.approx(-0.33, abs=0.01))
+
+
+@pytest.mark.parametrize("draw", [plots.waveform, plots.level])
+@pytest.mark.parametrize("size", [(8.0, 2.6), (4.0, 1.6)], ids=str)
+def test_a_note_hides_no_curve(draw: Draw, size: tuple[float, float]) -> None:
+    """Above the loudest clip there is room for what is said of it, also on small axes."""
+    with drawing(size) as axes:
+        draw(Clip(np.ones(48_000), 48_000), ax=axes)
+        (_, box), *_ = boxes(axes)
+        top = 1.0 if draw is plots.waveform else 0.0
+        assert box.y0 > axes.transData.transform((0.0, top))[1]
+
+
 def test_a_long_clip_has_no_more_points(ax: Axes) -> None:
     """Ten minutes are drawn with as many points as ten seconds."""
     plots.waveform(noise(600.0), ax=ax)
@@ -279,6 +298,13 @@ def test_a_level_is_bounded_and_keeps_the_loudest(ax: Axes) -> None:
     plots.level(Clip(samples, 48_000), ax=ax)
     assert len(ax.lines[0].get_xdata()) == 2_400
     assert ax.lines[0].get_ydata().max() > -10
+
+
+@pytest.mark.parametrize("floor", [np.nan, 0.0, 5.0, -np.inf])
+def test_a_floor_that_leaves_nothing_above_is_refused(floor: float, ax: Axes) -> None:
+    """A lowest level is below full scale."""
+    with pytest.raises(errors.ConfigurationError, match="below 0 dBFS"):
+        plots.level(noise(0.1), ax=ax, floor=floor)
 
 
 def test_silence_is_at_the_floor(ax: Axes) -> None:

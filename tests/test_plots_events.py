@@ -92,3 +92,21 @@ def test_what_is_no_log_is_refused(ax: Axes) -> None:
     """The sentence names what was given."""
     with pytest.raises(errors.ConfigurationError, match="of an EventLog, not list"):
         plots.events([], ax=ax)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("odd", [1e300, -1e300, 1e9, float("inf"), 5e-324], ids=str)
+@pytest.mark.parametrize("others", [(), (1.0, 2.0)], ids=["alone", "among others"])
+def test_an_event_at_an_odd_time_is_no_trouble(
+    odd: float, others: tuple[float, ...], ax: Axes
+) -> None:
+    """Whatever a record says, the axis is of a call, and nothing warns (which would fail)."""
+    plots.events(EventLog(event("a", time) for time in (odd, *others)), ax=ax)
+    ax.figure.canvas.draw()
+    start, end = ax.get_xlim()
+    assert -1 < start < end < 3
+
+
+def test_events_that_are_not_drawn_are_counted(ax: Axes) -> None:
+    """A damaged time is said to be one."""
+    plots.events(EventLog([event("a", 1e300), event("a", 1.0)]), ax=ax)
+    assert said(ax) == ["not drawn: 1 whose time is damaged"]

@@ -129,6 +129,26 @@ def test_a_figure_of_its_own_is_large(tmp_path: Path) -> None:
         pass
 
 
+def test_errors_outside_of_the_view_are_counted_apart(tmp_path: Path, ax: Axes) -> None:
+    """The head counts the errors that are seen; where there are others, the lane says so."""
+    late = [event("error", 1.0), event("error", 2.5), event("error", 1e300)]
+    plots.timeline(call(tmp_path, events=late), ax=ax)
+    assert marks(ax, "errors") == [(1.0, 1.0)]
+    assert labels(ax)[-1] == "errors (1)"
+    assert said(ax) == ["1 outside of this view"]
+
+
+@pytest.mark.parametrize("odd", [1e300, -1e300, 1e12], ids=str)
+def test_a_turn_at_an_odd_time_is_no_trouble(odd: float, tmp_path: Path, ax: Axes) -> None:
+    """A damaged record of a turn neither raises nor warns (which would fail)."""
+    source = spoken(tmp_path, ("a", "b"), ("c", "d"))
+    source.turns[0]._state.started = odd
+    for recorded in (source, source.turns[0]):
+        plots.timeline(recorded, ax=ax)
+        ax.figure.canvas.draw()
+    assert ax.get_xlim()[1] <= 4.0
+
+
 @pytest.mark.parametrize("wrong", [[], "run", None, EventLog()], ids=repr)
 def test_what_is_no_call_is_refused(wrong: object, ax: Axes) -> None:
     """The sentence names what was given."""
@@ -174,6 +194,19 @@ def test_what_has_not_ended_lasts(tmp_path: Path, ax: Axes) -> None:
         call(tmp_path, events=[event("response.created", 0.5, response={"id": "x"})]), ax=ax
     )
     assert marks(ax, "response") == [(0.5, 2.0)]
+
+
+def test_crowded_spans_are_one_even_bar(tmp_path: Path, ax: Axes) -> None:
+    """Spans closer than a pixel are joined, opaque and without edges: nothing adds up to a pattern."""
+    made = []
+    for n in range(1_000):
+        data = {"response": {"id": str(n)}}
+        made += lasting("response.created", "response.done", n / 500, n / 500 + 0.001, **data)
+    plots.timeline(call(tmp_path, events=made), ax=ax)
+    assert marks(ax, "response") == [(0.0, pytest.approx(1.999))]
+    bar = next(c for c in ax.collections if c.get_label() == "_response")
+    assert (bar.get_facecolor() == bar.get_edgecolor()).all()
+    assert bar.get_facecolor()[0][3] == 1.0
 
 
 def test_an_end_without_a_beginning_is_no_span(tmp_path: Path, ax: Axes) -> None:
@@ -236,7 +269,7 @@ def test_words_never_overlap_and_never_leave_the_axes(
         inside = ax.get_window_extent().padded(1.0)
         assert all(inside.contains(b.x0, b.y0) and inside.contains(b.x1, b.y1) for _, b in found)
         assert [a for (a, p), (_, q) in itertools.combinations(found, 2) if p.overlaps(q)] == []
-        assert len(found) >= 5
+        assert len(found) >= 2
 
 
 @pytest.mark.parametrize(
@@ -306,6 +339,18 @@ def test_no_latency_is_no_bracket(tmp_path: Path, ax: Axes) -> None:
     one = call(tmp_path)
     one.latency = Latency()
     plots.timeline(one, ax=ax)
+    assert list(ax.texts) == []
+
+
+@pytest.mark.parametrize(
+    "latency", [Latency(None, 1.0, 0.5), Latency(-0.5, 1.0, 0.5), Latency(1e300, 1.0, 1e300)]
+)
+def test_a_reply_before_its_time_has_no_bracket(latency: Latency, tmp_path: Path, ax: Axes) -> None:
+    """Sound from before the end of speech is not waited for: no bracket runs backwards."""
+    one = call(tmp_path)
+    one.latency = latency
+    plots.timeline(one, ax=ax)
+    assert marks(ax, "first audio") == []
     assert list(ax.texts) == []
 
 

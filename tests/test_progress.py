@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,9 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import KernelManager
+from kernels import Kernel
 
 import rtnb
 from rtnb import cli, liveline
@@ -508,15 +505,8 @@ def test_the_command_line_can_be_quiet(
 # --- a real kernel -------------------------------------------------------------------------------
 
 
-class Kernel:
+class Cells(Kernel):
     """A real kernel, and a front end that keeps what each cell shows."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-        self.manager.start_kernel(env=environment, cwd=str(folder))
-        self.client: BlockingKernelClient = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=WITHIN)
 
     def messages(
         self, request: str, until: Callable[[dict[str, Any]], bool] = lambda message: False
@@ -535,27 +525,19 @@ class Kernel:
                 if until(message):
                     return
 
-    def run(self, code: str) -> list[dict[str, Any]]:
+    def shown(self, code: str) -> list[dict[str, Any]]:
         """Execute a cell, and return what it has shown."""
-        return list(self.messages(self.client.execute(code)))
-
-    def close(self) -> None:
-        """End the kernel and its channels."""
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        self.manager.cleanup_resources()
+        return list(self.messages(self.send(code)))
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory, peer: rtnb.Peer) -> Iterator[Kernel]:
+def kernel(tmp_path_factory: pytest.TempPathFactory, peer: rtnb.Peer) -> Iterator[Cells]:
     """A kernel with a spoken and a written call to the peer, shared by these tests."""
-    folder = tmp_path_factory.mktemp("kernel")
-    places = {"TMPDIR": str(folder), "IPYTHONDIR": str(folder / "ipython")}
-    root = {"PYTHONPATH": str(Path(rtnb.__file__).parents[1])}
-    one = Kernel(folder, {**os.environ, **places, **root})
+    one = Cells(tmp_path_factory.mktemp("kernel"))
     try:
-        one.run(f"import os, rtnb\nsession = rtnb.connect({peer.url!r})")
-        one.run(f'written = rtnb.connect({peer.url!r}, modalities=["text"])')
+        # each in its own cell: a cell that connects again closes the call that it made before
+        one.run(f"import os, rtnb\nsession = rtnb.connect({peer.url!r})", cell="spoken")
+        one.run(f'written = rtnb.connect({peer.url!r}, modalities=["text"])', cell="written")
         yield one
     finally:
         one.close()
@@ -570,9 +552,9 @@ def plain(message: dict[str, Any]) -> str:
     return str(message["content"]["data"]["text/plain"])
 
 
-def test_a_cell_shows_one_display(kernel: Kernel) -> None:
+def test_a_cell_shows_one_display(kernel: Cells) -> None:
     """It is made once and updated in place, in the cell that asks, as text and as HTML."""
-    shown = kernel.run('turn = session.ask(rtnb.sample("greeting"))')
+    shown = kernel.shown('turn = session.ask(rtnb.sample("greeting"))')
     (made, one), *updates = displays(shown)
     assert made == "display_data"
     assert len(updates) > 5
@@ -581,19 +563,19 @@ def test_a_cell_shows_one_display(kernel: Kernel) -> None:
     assert "greeting → completed" in shown[-1]["content"]["data"]["text/html"]
 
 
-def test_each_cell_has_its_own_display(kernel: Kernel) -> None:
+def test_each_cell_has_its_own_display(kernel: Cells) -> None:
     """A later cell neither gets the line of an earlier one nor anything else from it."""
-    first = kernel.run('turn = written.ask("Hello!")')
-    assert kernel.run("None") == []
-    second = kernel.run('turn = written.ask("Hello!")')
+    first = kernel.shown('turn = written.ask("Hello!")')
+    assert kernel.shown("None") == []
+    second = kernel.shown('turn = written.ask("Hello!")')
     ids = [{one for _, one in displays(shown)} for shown in (first, second)]
     assert [len(one) for one in ids] == [1, 1]
     assert ids[0] != ids[1]
 
 
-def test_connecting_in_a_cell_shows_one_display(kernel: Kernel, peer: rtnb.Peer) -> None:
+def test_connecting_in_a_cell_shows_one_display(kernel: Cells, peer: rtnb.Peer) -> None:
     """Its last line says how long it took."""
-    shown = kernel.run(f"rtnb.connect({peer.url!r}).close()")
+    shown = kernel.shown(f"rtnb.connect({peer.url!r}).close()")
     assert len(set(one for _, one in displays(shown))) == 1
     assert " → connected in " in plain(shown[-1])
 
@@ -606,17 +588,17 @@ def test_connecting_in_a_cell_shows_one_display(kernel: Kernel, peer: rtnb.Peer)
         'turn = written.ask("Hello!")\ndel os.environ["RTNB_PROGRESS"]',
     ],
 )
-def test_a_quiet_cell_shows_nothing(code: str, kernel: Kernel) -> None:
+def test_a_quiet_cell_shows_nothing(code: str, kernel: Cells) -> None:
     """By argument or by environment."""
-    assert kernel.run(code) == []
+    assert kernel.shown(code) == []
 
 
-def test_an_interrupted_cell_ends_its_line(kernel: Kernel) -> None:
+def test_an_interrupted_cell_ends_its_line(kernel: Cells) -> None:
     """The line says so before the traceback comes, and nothing comes after it."""
-    request = kernel.client.execute('session.ask(rtnb.sample("tell_me_a_story"))')
+    request = kernel.send('session.ask(rtnb.sample("tell_me_a_story"))')
     list(kernel.messages(request, until=lambda m: "reply sounding" in plain(m)))
     kernel.manager.interrupt_kernel()
     shown = list(kernel.messages(request))
     assert shown[-1]["content"]["ename"] == "KeyboardInterrupt"
     assert "tell_me_a_story → interrupted after " in plain(shown[-2])
-    assert kernel.run("session.interrupt()") == []
+    assert kernel.shown("session.interrupt()") == []

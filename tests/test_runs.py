@@ -16,6 +16,7 @@ import soundfile
 
 import rtnb
 from rtnb import Clip, ConfigurationError, RunError
+from rtnb.measure import Latency
 from rtnb.runaudio import RunAudio
 from rtnb.runfiles import PACKET_FIELDS, RunWriter, WavWriter, create_run_folder, runs_root
 from rtnb.runs import copy_run, cut_turn
@@ -253,6 +254,19 @@ def test_a_row_cut_short_is_no_gap(cut: str, tmp_path: Path) -> None:
     assert RunAudio(folder).clip("heard").gaps == ((1.0, 1.02),)
 
 
+def test_losses_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """A row that was cut counts when it is whole; a file that has shrunk is read anew."""
+    folder = write_run(tmp_path / "run")
+    audio, packets = RunAudio(folder), folder / "packets.csv"
+    head = packets.read_text()
+    packets.write_text(head + "lost,7,,,960,48000\nlost,9,,,9")
+    assert audio.gaps() == [(1.0, 1.02)]
+    packets.write_text(head + "lost,7,,,960,48000\nlost,9,,,960,96000\n")
+    assert audio.gaps() == [(1.0, 1.02), (2.0, 2.02)]
+    packets.write_text(head)
+    assert audio.gaps() == []
+
+
 # --- opening -------------------------------------------------------------------------------------
 
 
@@ -270,6 +284,21 @@ def test_latency_is_measured_on_the_recording(tmp_path: Path) -> None:
     """From response.create at 0.2 s to the first audible sample at 1.0 s."""
     (turn,) = rtnb.open_run(write_run(tmp_path / "run")).turns
     assert turn.latency.first_audio == pytest.approx(0.8, abs=0.001)
+
+
+def test_a_reply_before_the_end_of_speech_has_no_latency(tmp_path: Path) -> None:
+    """What sounds while the user still speaks answers something earlier; the times are kept."""
+    folder = write_run(tmp_path / "run", records=())
+    writer = RunWriter(folder, sample_rate=RATE)
+    writer.record(record("turn", 0.1, turn=1, kind="audio"))
+    writer.record(record("play", 0.1, turn=1, play="p"))
+    writer.record(record("play_started", 0.1, play="p"))
+    writer.record(record("play_ended", 2.9, play="p"))
+    writer.record(record("request", 0.2, turn=1, event_id="e1"))
+    writer.audio(stereo(tone(3.0), np.concatenate([silence(1.0), tone(1.0), silence(1.0)])))
+    writer.close()
+    (turn,) = rtnb.open_run(folder).turns
+    assert turn.latency == Latency(None, pytest.approx(2.9, abs=0.1), pytest.approx(1.0, abs=0.01))
 
 
 def test_replies_are_cut_when_a_run_is_opened(tmp_path: Path) -> None:

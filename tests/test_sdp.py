@@ -58,6 +58,15 @@ def test_a_view_masks_every_ice_password() -> None:
     assert "a=ice-pwd:•••" in view.text
 
 
+def test_a_view_of_a_hostile_sdp_is_harmless() -> None:
+    """Neither str nor repr nor HTML has a control character; the text is as it came."""
+    view = SdpView("v=0\r\nm=\x1b[2J\u202e 9 x\r\n", "answer")
+    assert repr(view) == "<SDP answer: session, \ufffd[2J\ufffd; 2 lines>"
+    assert str(view) == "v=0\r\nm=\ufffd[2J\ufffd 9 x\r\n"
+    assert "\x1b" not in view._repr_html_()
+    assert "\x1b" in view.text
+
+
 def test_a_view_is_by_m_section() -> None:
     """The session part, then every media section with its lines."""
     view = SdpView(ANSWER, "answer")

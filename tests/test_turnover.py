@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtnb.turnover import NO_REPLY, QUIET, TAIL, Sound, final_status, outcome
+from rtnb.turnover import NO_REPLY, QUIET, TAIL, OpenTurns, Sound, final_status, outcome
 from rtnb.turnstate import ResponseState, ToolCall, TurnState
 
 QUIET_LEVEL, LOUD_LEVEL = -90.0, -20.0
@@ -153,3 +153,38 @@ def test_an_error_of_the_turn_outweighs_its_responses() -> None:
     turn = spoken_turn(response())
     turn.error = "no"
     assert outcome(turn) == "failed"
+
+
+# --- which of many are over -----------------------------------------------------------------------
+
+
+def test_a_turn_is_found_over_when_its_sound_is_on_disk() -> None:
+    """It is waited for while no more is heard, and yielded when its tail is there."""
+    turn = spoken_turn(response(audio_started=2.6, audio_ended=5.0))
+    turns = OpenTurns([turn])
+    assert list(turns.over(heard_until(4.0))) == []
+    assert list(turns.over(heard_until(4.0))) == []
+    assert list(turns.over(heard_until(6.0))) == [(turn, "completed")]
+
+
+def test_a_turn_that_is_touched_is_looked_at_again() -> None:
+    """A turn that waited for its sound is given up ten seconds after it was spoken to again."""
+    turn = spoken_turn(response(audio_started=2.6, audio_ended=5.0))
+    turns = OpenTurns([turn])
+    assert list(turns.over(Sound(now=5.0))) == []
+    turn.touched, turn.awaiting = 6.0, 1
+    assert list(turns.over(Sound(now=6.0))) == []
+    assert list(turns.over(Sound(now=6.1 + NO_REPLY))) == [(turn, "completed")]
+
+
+def test_turns_are_found_over_in_their_order() -> None:
+    """Those that waited for their sound and those that did not come by their number."""
+    first = spoken_turn(response(audio_started=2.6, audio_ended=5.0))
+    second = spoken_turn(response(audio_expected=False))
+    second.number, second.speaking = 2, True
+    all_turns = [first]
+    turns = OpenTurns(all_turns)
+    assert list(turns.over(heard_until(4.0))) == []
+    all_turns.append(second)
+    second.speaking = False
+    assert [turn.number for turn, _ in turns.over(heard_until(6.0))] == [1, 2]

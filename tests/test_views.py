@@ -5,16 +5,31 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from plotted import spoken
 
 import rtnb
-from rtnb import _html
-from rtnb.clipview import ClipView, clip_body
-from rtnb.sessionview import call_body, phase_bar, properties
-from rtnb.turnview import ToolView, TurnView, tokens, turn_body, turn_line, turn_list
+from rtnb import _audiofile, _html
+from rtnb.batch import Batch
+from rtnb.clipview import ClipView, clip_body, clip_text
+from rtnb.sdp import SdpView
+from rtnb.sessionview import call_body, call_text, phase_bar, properties
+from rtnb.turnview import (
+    ToolView,
+    TurnView,
+    tokens,
+    turn_body,
+    turn_line,
+    turn_list,
+    turn_text,
+)
 
-EVIL = "<script>alert(1)</script>\x1b[31m\u202etxt"
+HIDDEN = "\x00\x07\x1b\r\u200b\u2028\u202e\u2066\ufeff\ud800"
+EVIL = f"<script>alert(1)</script>{HIDDEN}[31m"
 TURN = TurnView(
     number=3,
     status="completed",
@@ -78,11 +93,35 @@ def test_a_turn_has_players_for_both_sides() -> None:
 def test_a_turn_without_a_reply_says_so_and_why() -> None:
     """The status is bad news, and the reason is there."""
     silent = replace(TURN, status="no_reply", transcript="", reply=None, error="Nothing came.")
+    silent = replace(silent, duration=0.0)
     html = turn_body(silent)
     assert 'rtnb-bad">no reply<' in html
     assert "nothing was heard" in html
     assert "Nothing came." in words(html)
     assert "Nothing came." in turn_line(silent)
+
+
+def test_a_turn_in_progress_may_still_be_heard() -> None:
+    """Silence so far is not told as silence for good, in text or HTML."""
+    begun = replace(TURN, status="in_progress", transcript="", reply=None, duration=0.0)
+    for shown in (turn_body(begun), turn_text(begun)):
+        assert "nothing heard yet" in shown
+
+
+def test_the_text_of_a_turn_has_the_whole_transcript() -> None:
+    """Its line is short; what stands in for the HTML is not."""
+    words = "and so on " * 50 + "to the end."
+    long = replace(TURN, transcript=words, tools=[ToolView("f", "{}", "18 °C", None, 0.004)])
+    assert words in turn_text(long)
+    assert "tool, 0.004 s: f({}) → 18 °C" in turn_text(long)
+    assert len(turn_line(long)) < 200
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0042, "0.004 s"), (0.25, "0.25 s")])
+def test_a_fast_tool_has_more_places(seconds: float, shown: str) -> None:
+    """No tool took 0.00 s."""
+    tool = ToolView("weather", "{}", "18 °C", None, seconds)
+    assert f"tool, {shown}<" in turn_body(replace(TURN, tools=[tool]))
 
 
 @pytest.mark.parametrize(
@@ -144,10 +183,100 @@ def test_two_tables_in_one_page_are_sorted_apart() -> None:
 
 
 def test_a_long_list_is_cut_and_says_so() -> None:
-    """Of 1,000 turns 200 are shown."""
+    """Of 1,000 turns the last 200 are shown."""
     html = turn_list(numbered(1000))
-    assert html.count('class="rtnb-rowline"') == 200
-    assert "and 800 more turns" in html
+    assert re.findall(r"(?:--r\d:\d+;){7}[^>]*><div>(\d+)<", html) == [
+        str(n) for n in range(801, 1001)
+    ]
+    assert "The last 200 turns; 800 earlier ones are left out." in html
+
+
+def test_the_players_of_a_table_say_whose_they_are() -> None:
+    """A screen reader tells them apart."""
+    labels = re.findall(r'aria-label="(\w+ of turn \d)"', turn_list(numbered(2)))
+    assert labels == ["prompt of turn 1", "reply of turn 1", "prompt of turn 2", "reply of turn 2"]
+
+
+class Stub:
+    """A turn that counts how often it is looked at; its sound has a size."""
+
+    def __init__(self, number: int, size: int):
+        self.asked = 0
+        clip = ClipView("Clip", (), (), ("audio/mpeg", b"x" * size))
+        self.view = replace(TURN, number=number, prompt=None, reply=clip)
+
+    def _view(self, *, compact: bool, players: bool) -> TurnView:
+        self.asked += 1
+        return self.view if players else replace(self.view, reply=None)
+
+
+def stubs(count: int, size: int = 10) -> rtnb.Turns:
+    """Return a list of so many turns, each with a player of so many bytes."""
+    return rtnb.Turns(Stub(n, size) for n in range(1, count + 1))  # type: ignore[misc]
+
+
+def test_only_the_turns_that_are_shown_are_looked_at() -> None:
+    """A thousand turns cost what their last fifty do, and the text says so."""
+    turns = stubs(1000)
+    lines = repr(turns).splitlines()
+    assert lines[0] == "<1,000 turns> (the last 50; 950 earlier ones are left out)"
+    assert lines[-1].startswith("Turn 1000 ")
+    assert sum(turn.asked for turn in turns) == 50  # type: ignore[attr-defined]
+
+
+def test_a_table_looks_at_each_turn_once() -> None:
+    """Its text is made of the same."""
+    turns = stubs(300)
+    assert "Turn 300 completed" in turns._repr_html_()
+    assert [turn.asked for turn in turns] == [0] * 100 + [1] * 200  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "players", "said"),
+    [
+        (3, 1_000_000, 3, ""),
+        (5, 1_000_000, 3, "players for the latest 3 turns"),
+        (2, 4_000_000, 0, "players for no turn, for space"),
+        (60, 10, 50, "players for the latest 50 turns"),
+    ],
+)
+def test_the_players_of_a_table_are_bounded(count: int, size: int, players: int, said: str) -> None:
+    """By 4 MB of a page and by number; the latest turns have theirs, and a note says which."""
+    html = stubs(count, size)._repr_html_()
+    numbers = [int(n) for n in re.findall(r'aria-label="reply of turn (\d+)"', html)]
+    assert numbers == list(range(count - players + 1, count + 1))
+    assert re.findall(r"players for [^;<]*", html) == ([said] if said else [])
+
+
+def test_the_sound_of_a_clip_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each kind of player; the second cell costs nothing."""
+    encoded: list[bool] = []
+    really = _audiofile.for_player
+    monkeypatch.setattr(
+        _audiofile, "for_player", lambda *a, **k: encoded.append(k["lossless"]) or really(*a, **k)
+    )
+    clip = rtnb.Clip.tone(440, 0.1)
+    shown = [clip._view(compact=compact) for compact in (False, True, False, True)]
+    assert encoded == [True, False]
+    assert shown[:2] == shown[2:]
+
+
+def test_the_sound_of_a_turn_is_encoded_once(tmp_path: Path) -> None:
+    """Its prompt is cut from the recording each time, and yet is encoded no more than once."""
+    turn = spoken(tmp_path / "run", ("What?", "That.")).turns[0]
+    assert turn._side("prompt", True) is turn._side("prompt", True) is not None
+    assert turn._side("prompt", False) is not turn._side("prompt", True)
+
+
+def test_a_batch_names_voices_and_failures() -> None:
+    """In text as in HTML, and of many failures the first fifty."""
+    batch = Batch(stubs(2))
+    batch.failures = [(f"p{n}", rtnb.CallError("The server is gone.")) for n in range(60)]
+    for shown in (repr(batch), words(batch._repr_html_())):
+        assert "p0: The server is gone." in shown
+        assert "p50" not in shown
+        assert "… and 10 more failures" in shown
+        assert "marin" in shown
 
 
 def test_no_turns_are_said() -> None:
@@ -160,10 +289,19 @@ def test_no_turns_are_said() -> None:
 
 def test_the_phases_are_to_scale() -> None:
     """Each takes its share of the bar, and its seconds are beneath."""
-    html = phase_bar({"mint": 0.3, "sdp": 0.1, "total": 0.5})
+    html = phase_bar({"mint": 0.3, "sdp": 0.1})
     assert re.findall(r"flex:([\d.]+)", html) == ["0.7500", "0.2500"]
-    assert "mint 0.300 s · sdp 0.100 s; 0.500 s in all" in html
-    assert phase_bar({}) == ""
+    assert ">mint 0.300 s · sdp 0.100 s<" in html
+    assert phase_bar({}) == phase_bar({"total": 0.5}) == ""
+
+
+def test_what_is_in_no_phase_is_the_rest_of_the_bar() -> None:
+    """The bar is as long as the whole, and says what the rest is."""
+    html = phase_bar({"mint": 0.3, "sdp": 0.1, "total": 0.5})
+    assert re.findall(r"flex:([\d.]+)", html) == ["0.6000", "0.2000", "0.2000"]
+    assert 'class="rtnb-rest"' in html
+    assert "sdp 0.100 s · rest 0.100 s (starting the media process" in html
+    assert "; 0.500 s in all<" in html
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -190,6 +328,21 @@ def hostile() -> TurnView:
     return replace(TURN, **texts, prompt=clip, reply=clip, tools=[tool, failed])
 
 
+def batch() -> Batch:
+    """Return a batch of which all failed, for a hostile reason."""
+    out = Batch()
+    out.failures = [(EVIL, rtnb.CallError(EVIL))]
+    return out
+
+
+def call() -> Any:
+    """Return what a session and a run ask of themselves for their repr, all of it hostile."""
+    place, server = SimpleNamespace(name=EVIL), SimpleNamespace(base_url=EVIL)
+    said = {"_said": lambda: "1.0 s sent", "_counted": lambda: "1 event"}
+    state = {"state": "closed", "failure": EVIL, "complete": True, "duration": 1.0}
+    return SimpleNamespace(folder=place, endpoint=server, model=EVIL, turns=[], **said, **state)
+
+
 @pytest.mark.parametrize(
     "html",
     [
@@ -197,16 +350,43 @@ def hostile() -> TurnView:
         turn_list([hostile()]),
         clip_body(ClipView(EVIL, note=EVIL)),
         call_body(EVIL, EVIL, EVIL, [(EVIL, EVIL)]),
+        batch()._repr_html_(),
+        SdpView(f"m={EVIL}", "answer")._repr_html_(),
         _html.boxed("", EVIL),
         rtnb.AudioError(EVIL)._repr_html_(),
         rtnb.Endpoint.openai(None, base_url="https://example.org/%3Cscript%3E")._repr_html_(),
     ],
-    ids=["turn", "turns", "clip", "call", "text", "error", "endpoint"],
+    ids=["turn", "turns", "clip", "call", "batch", "sdp", "text", "error", "endpoint"],
 )
 def test_nothing_from_outside_becomes_markup(html: str) -> None:
     """No tag, no escape sequence, and nothing that reorders what is read."""
     assert "<script" not in html
-    assert not set("\x1b\u202e") & set(html)
+    assert not set(HIDDEN) & set(html)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        turn_line(hostile(), wide=True),
+        turn_text(hostile()),
+        clip_text(ClipView("Clip 1.00 s")),
+        call_text("<Session>", [("model", EVIL)], turns=[turn_line(hostile())]),
+        repr(batch()),
+        str(rtnb.CallError(EVIL)),
+        repr(rtnb.CallError(EVIL)),
+        repr(SdpView(f"m={EVIL}", "answer")),
+        str(SdpView(f"m={EVIL}", "answer")),
+        rtnb.Session.__repr__(call()),
+        rtnb.Run.__repr__(call()),
+        repr(rtnb.Event(f'{{"type": "{EVIL}"}}', time=0.0, direction="received")),
+        repr(rtnb.EventLog([rtnb.Event(EVIL, time=0.0, direction="received")])),
+    ],
+    ids=lambda shown: shown[:12],
+)
+def test_nothing_from_outside_reaches_a_terminal(shown: str) -> None:
+    """No escape sequence, nothing that hides or reorders, and nothing that cannot be printed."""
+    assert not set(HIDDEN) & set(shown)
+    shown.encode()
 
 
 def test_a_megabyte_in_a_turn_is_cut() -> None:
@@ -227,14 +407,31 @@ def test_a_cell_without_styles_shows_the_text() -> None:
 # --- the real things -----------------------------------------------------------------------------
 
 
-def test_the_things_of_a_call_show_what_their_text_says(session: rtnb.Session) -> None:
-    """Turn, session and list: each fact of the text is in the HTML."""
+FACT = re.compile(
+    r"\d[\d,.]* (?:s|Hz|dBFS|tokens|events)\b|[\d]+ input|completed|open|marin|mint|dtls"
+    r"|The capital of France is Paris\.|The server is gone\."
+)
+
+
+@pytest.fixture(scope="module")
+def things(session: rtnb.Session, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Everything of a call that shows itself."""
     turn = session.ask(rtnb.sample("capital_of_france"))
-    for thing in (turn, session.turns, turn.reply):
-        shown = re.sub(r"\s+", " ", words(thing._repr_html_()))
-        for fact in re.findall(r"[\d.]+ s\b|completed|The capital of France is Paris", repr(thing)):
-            assert fact in shown
-    assert f"voice {session.voice}" in words(turn._repr_html_())
+    run = rtnb.open_run(session.save(tmp_path_factory.mktemp("things") / "run"))
+    batch = Batch([turn])
+    batch.failures = [("greeting", rtnb.CallError("The server is gone."))]
+    things = {"turn": turn, "turns": session.turns, "clip": turn.reply, "session": session}
+    return things | {"run": run, "batch": batch}
+
+
+@pytest.mark.parametrize("name", ["turn", "turns", "clip", "session", "run", "batch"])
+def test_html_and_text_say_the_same(things: dict[str, Any], name: str) -> None:
+    """Each fact of the one is in the other: what is read without styles lacks nothing."""
+    html = things[name]._repr_html_()
+    text = unescape(html.split('<pre class="rtnb-text">')[1].split("</pre>")[0])
+    assert set(FACT.findall(text)) == set(FACT.findall(words(html)))
+    assert len(set(FACT.findall(text))) >= 3
+    assert set(FACT.findall(repr(things[name]))) <= set(FACT.findall(text))
 
 
 def test_the_session_shows_state_phases_and_turns(session: rtnb.Session) -> None:

@@ -127,3 +127,36 @@ def test_the_inspector_is_paused(lab: Lab, page: Page, inspector: Locator) -> No
     assert inspector.locator(".rtnb-ev").first.get_attribute("data-row") == top
     inspector.get_by_text("Follow", exact=True).click()
     expect(inspector).to_have_attribute("data-state", "following", timeout=WITHIN)
+
+
+RUN = """
+import json, rtnb
+from rtnb import Event, EventLog
+
+def delta(number):
+    data = {"type": "response.output_text.delta", "item_id": "i", "delta": f"w{number} "}
+    return Event(json.dumps(data), time=number / 100, direction="received")
+
+log = EventLog(delta(number) for number in range(250))
+"""
+
+
+def test_a_long_run_unfolds_a_hundred_at_a_time(lab: Lab, page: Page) -> None:
+    """The page stays small; more comes by the keyboard, and what is new when the run grows."""
+    grow = "for number in range(250, 270): log.append(delta(number))"
+    lab.open(lab.notebook(RUN, "rtnb.EventInspector(log)", grow), page)
+    for index in range(2):
+        lab.run_cell(page, index)
+    root = lab.output(page, 1).locator(".rtnb-insp")
+    expect(root).to_have_attribute("data-total", "250", timeout=WITHIN)
+    root.locator(".rtnb-ev-line").first.focus()
+    page.keyboard.press("Enter")
+    single = root.locator(".rtnb-ev-single")
+    expect(single).to_have_count(100, timeout=WITHIN)
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(single).to_have_count(200, timeout=WITHIN)
+    root.locator(".rtnb-ev-more button").click()
+    expect(single).to_have_count(250, timeout=WITHIN)
+    lab.run_cell(page, 2)
+    expect(single).to_have_count(270, timeout=WITHIN)

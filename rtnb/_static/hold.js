@@ -1,21 +1,36 @@
 // A button that tells the kernel when it is pressed and when it is let go, by pointer or by keyboard.
+const PRESENCE = 10000; // ms between two words that this page is there
+
 function render({ model, el }) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "jupyter-button widget-button jupyter-widgets rtnb-hold";
   let held = false;
+  const tell = (kind) => {
+    try {
+      model.send({ kind });
+    } catch {
+      button.title = "no kernel: run the cell again";
+    }
+  };
+  const show = () => {
+    button.textContent = model.get("label");
+    button.title = model.get("hint");
+    // a button that is held stays as it is until it is let go
+    button.disabled = model.get("disabled") && !held;
+    button.setAttribute("aria-pressed", String(held));
+  };
   const press = () => {
     if (held || model.get("disabled")) return;
     held = true;
-    button.setAttribute("aria-pressed", "true");
-    model.send({ kind: "press" });
+    show();
+    tell("press");
   };
   const release = () => {
     if (!held) return;
     held = false;
-    button.setAttribute("aria-pressed", "false");
-    model.send({ kind: "release" });
-    show(); // it may have been disabled meanwhile
+    show();
+    tell("release");
   };
   const isKey = (event) => event.key === " " || event.key === "Enter";
   button.addEventListener("pointerdown", (event) => {
@@ -33,16 +48,17 @@ function render({ model, el }) {
     if (!event.repeat) press();
   });
   button.addEventListener("keyup", (event) => { if (isKey(event)) release(); });
-  const show = () => {
-    button.textContent = model.get("label");
-    button.title = model.get("hint");
-    // a button that is held stays as it is until it is let go
-    button.disabled = model.get("disabled") && !held;
-  };
-  for (const name of ["label", "hint", "disabled"]) model.on(`change:${name}`, show);
-  button.setAttribute("aria-pressed", "false");
+  window.addEventListener("pagehide", release);
+  // so that the kernel knows on which of its threads this page is served (ipykernel 7)
+  const presence = setInterval(() => tell("here"), PRESENCE);
+  for (const trait of ["label", "hint", "disabled"]) model.on(`change:${trait}`, show);
   show();
   el.append(button);
-  return release;
+  tell("here");
+  return () => {
+    clearInterval(presence);
+    window.removeEventListener("pagehide", release);
+    release();
+  };
 }
 export default { render };

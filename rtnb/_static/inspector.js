@@ -5,6 +5,7 @@
 const PATIENCE = 5000; // ms without an answer after which the kernel is taken to be away
 const PRESENCE = 10000; // ms between two words that this page is there
 const MOST_UNFOLDED = 20;
+const LINES = 100; // events of a run that are shown at once, and in one answer
 const SPOKEN = 10000; // ms between two announcements of the total
 let views = 0;
 
@@ -69,7 +70,7 @@ class View {
     this.model = model;
     this.id = `rtnb-insp-${(views += 1)}`;
     this.entries = new Map(); // row number -> what stands in the page for it
-    this.open = new Map(); // row number -> {events, json, children: Map(index -> json)}
+    this.open = new Map(); // row number -> {detail, children: Map(index -> json), list, more, most}
     this.current = null; // row number that Tab leads to
     this.pending = null;
     this.spoken = 0;
@@ -286,9 +287,8 @@ class View {
     setText(entry.span, span);
     entry.span.hidden = !span;
     setText(entry.words, summary);
-    if (before.length && before[5] !== span && this.open.has(entry.number)) {
-      ask(this.model, { kind: "open", row: entry.number, event: null });
-    }
+    const opened = this.open.get(entry.number);
+    if (before.length && before[5] !== span && opened) this.askLines(entry.number, opened);
   }
 
   // Folding ----------------------------------------------------------------------------------------
@@ -300,9 +300,17 @@ class View {
     const detail = make("div", "rtnb-ev-detail", "", { role: "presentation" });
     entry.node.append(detail);
     entry.line.setAttribute("aria-expanded", "true");
-    this.open.set(number, { detail, children: new Map() });
+    const opened = { detail, children: new Map(), list: null, more: null, most: LINES };
+    this.open.set(number, opened);
     this.say(detail, "Waiting for the kernel …");
-    ask(this.model, { kind: "open", row: number, event: null });
+    this.askLines(number, opened);
+  }
+
+  askLines(number, opened) {
+    // only those that are not here, and none beyond what the user wants to see
+    const first = opened.list ? opened.list.children.length : 0;
+    if (first < opened.most) ask(this.model, { kind: "open", row: number, event: null, first });
+    else if (!opened.more.isConnected) opened.list.after(opened.more);
   }
 
   fold(number) {
@@ -326,7 +334,7 @@ class View {
     const opened = this.open.get(message.row);
     if (!opened) return;
     this.heard = true;
-    if (message.events) this.showEvents(message.row, opened, message.events);
+    if (message.events) this.showEvents(opened, message);
     else if (message.event === null) opened.detail.replaceChildren(this.json(message.json));
     else {
       const child = opened.children.get(message.event);
@@ -346,25 +354,49 @@ class View {
     return row;
   }
 
-  showEvents(number, opened, events) {
-    let list = opened.detail.querySelector(".rtnb-ev-children");
-    if (!list) {
-      list = make("div", "rtnb-ev-children", "", { role: "presentation" });
-      opened.detail.replaceChildren(list);
-    }
-    for (let index = list.children.length; index < events.length; index += 1) {
-      const [time, words] = events[index];
-      const child = make("div", "rtnb-ev-single", "", { role: "presentation", "data-event": index });
-      const line = make("div", "rtnb-ev-line rtnb-ev-child", "", { role: "row", "aria-level": 2, "aria-expanded": "false", tabindex: -1 });
-      line.append(make("span", "rtnb-ev-time", time, { role: "gridcell" }), make("bdi", "", words, { role: "gridcell" }));
-      child.append(line);
-      list.append(child);
-    }
+  showEvents(opened, { first, count, events }) {
+    if (!opened.list) this.listEvents(opened);
+    const { list, more } = opened;
+    const shown = list.children.length;
+    if (first > shown) return; // an answer to another view, which has more of them
+    const fresh = events.slice(shown - first, opened.most - first);
+    list.append(...fresh.map((event, index) => this.single(shown + index, event)));
+    const next = document.activeElement === more && list.children[shown];
+    if (next) next.firstChild.focus({ preventScroll: true }); // reading goes on where it stopped
+    if (list.children.length >= count) more.remove();
+    else if (!more.isConnected) list.after(more);
+  }
+
+  listEvents(opened) {
+    const box = make("div", "rtnb-ev-children", "", { role: "presentation" });
+    opened.list = make("div", "", "", { role: "presentation" });
+    opened.more = make("div", "rtnb-ev-line rtnb-ev-child rtnb-ev-more", "", { role: "row", "aria-level": 2, tabindex: -1 });
+    const cell = make("span", "", "", { role: "gridcell" });
+    cell.append(make("button", "rtnb-insp-button", `Show ${LINES} more`, { type: "button", tabindex: -1 }));
+    opened.more.append(make("span", "", "", { role: "presentation" }), cell);
+    box.append(opened.list);
+    opened.detail.replaceChildren(box);
+  }
+
+  single(index, [time, words]) {
+    const child = make("div", "rtnb-ev-single", "", { role: "presentation", "data-event": index });
+    const line = make("div", "rtnb-ev-line rtnb-ev-child", "", { role: "row", "aria-level": 2, "aria-expanded": "false", tabindex: -1 });
+    line.append(make("span", "rtnb-ev-time", time, { role: "gridcell" }), make("bdi", "", words, { role: "gridcell" }));
+    child.append(line);
+    return child;
+  }
+
+  showMore(number) {
+    const opened = this.open.get(number);
+    const shown = opened.list.children.length;
+    opened.most = Math.floor(shown / LINES) * LINES + LINES; // again, it asks again
+    this.askLines(number, opened);
   }
 
   toggleLine(line) {
     const number = Number(line.closest(".rtnb-ev").dataset.row);
-    if (line.classList.contains("rtnb-ev-child")) {
+    if (line.classList.contains("rtnb-ev-more")) this.showMore(number);
+    else if (line.classList.contains("rtnb-ev-child")) {
       const child = line.closest(".rtnb-ev-single");
       this.toggleChild(number, Number(child.dataset.event), child, line);
     } else if (this.open.has(number)) this.fold(number);

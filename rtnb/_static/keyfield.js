@@ -10,15 +10,29 @@ function render({ model, el }) {
   input.autocomplete = "off";
   input.spellcheck = false;
   const show = () => {
-    input.placeholder = model.get("held") ? "taken; used at Connect, then forgotten" : model.get("hint");
+    const held = "taken; used at Connect, then forgotten (Escape drops it)";
+    input.placeholder = model.get("held") ? held : model.get("hint");
     input.disabled = model.get("disabled");
   };
+  const send = (value) => {
+    try {
+      model.send({ kind: "key", value });
+    } catch {
+      input.placeholder = "no kernel took it: run the cell again";
+    }
+  };
   input.addEventListener("change", () => {
-    model.send({ kind: "key", value: input.value });
-    input.value = "";
+    const value = input.value;
+    input.value = ""; // first: whatever becomes of the message, the key is not left in the page
+    send(value);
   });
-  input.addEventListener("keydown", (event) => event.stopPropagation());
-  for (const name of ["held", "hint", "disabled"]) model.on(`change:${name}`, show);
+  input.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key !== "Escape") return;
+    input.value = "";
+    send("");
+  });
+  for (const trait of ["held", "hint", "disabled"]) model.on(`change:${trait}`, show);
   show();
   label.append(name, input);
   el.append(label);

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from rtnb._notebook import acting_for
 from rtnb.audio import Clip
 from rtnb.connecting import Waiting, connect, watched_by
-from rtnb.errors import CallClosedError, CallError, RtnbError
+from rtnb.errors import CallClosedError, CallError
 from rtnb.panel.state import Facts
 from rtnb.panel.work import Worker
-from rtnb.progress import Snapshot, of_turn, text_of
+from rtnb.progress import of_turn, sentence_of
 from rtnb.session import Session
 from rtnb.turns import Turn
 
 __all__ = ["Calls"]
 
-_WIDTH: Final = 200  # characters of a progress line
+_PATIENCE: Final = 10.0  # seconds after the prompt for which push to talk can be held
 
 
 class Calls:
@@ -53,6 +52,9 @@ class Calls:
         self._gone = False  # for good
         self._held: threading.Event | None = None
         self._holding = threading.Lock()
+        self._taking = threading.Lock()  # of which session is the one
+        self._unconnected = False  # the last attempt to connect failed
+        self._errors = _Errors()
 
     # --- doing ------------------------------------------------------------------------------------
 
@@ -60,18 +62,22 @@ class Calls:
         """Place a call; `options` gives the arguments of `rtnb.connect`, and may take its time."""
         if self._worker.doing is None:
             self._closing = False  # not in the thread: a hang-up may come before that begins
+            self._unconnected = False
             self._worker.start("Connecting", lambda: self._connect(options))
 
     def _connect(self, options: Callable[[], dict[str, Any]]) -> None:
         try:
             with acting_for(self._cell), watched_by(self._begun):
                 session = connect(**options(), progress=False)
-            if self._given_up:
+            with self._taking:
+                wanted = not self._given_up
+                if wanted:
+                    self.session, self.own = session, True
+            if not wanted:
                 session.close("hung up")
-            else:
-                self.session, self.own = session, True
-        except RtnbError:
+        except Exception:
             if not self._given_up:  # what fails after that is no news
+                self._unconnected = True
                 raise
         finally:
             self._waiting = None
@@ -157,12 +163,13 @@ class Calls:
 
     def take(self, session: Session | None) -> None:
         """Go on with another session; one that was made here is hung up."""
-        self._closing = True  # a call that is being placed would replace this one
+        with self._taking:
+            self._closing = True  # a call that is being placed would replace this one
+            before, was_own = self.session, self.own
+            self.session, self.own, self.note = session, False, None
         self.release()
         if (waiting := self._waiting) is not None and waiting.session is not None:
             self._worker.start("Hanging up", waiting.session.close, alone=False)
-        before, was_own = self.session, self.own
-        self.session, self.own, self.note = session, False, None
         if was_own and before is not None and before is not session:
             self._worker.start("Hanging up", before.close, alone=False)
 
@@ -181,23 +188,33 @@ class Calls:
 
         return run
 
+    def forget(self) -> None:
+        """Forget what was told, since something else is begun."""
+        self.note = None
+        self._errors.forget()
+
     # --- how things stand -------------------------------------------------------------------------
 
     def facts(self, *, clip: bool, text: bool, failure: str | None) -> Facts:
         """Return how things stand; `clip` and `text` say what there is to send."""
         session, waiting, doing = self.session, self._waiting, self._worker.doing
-        holding = self._held is not None
         if waiting is not None or doing == "Connecting":
             if self._given_up:
                 return Facts("closing")
-            said = "starting" if waiting is None else _line(waiting.how_far())
-            return Facts("connecting", progress=said)
+            phase = "starting" if waiting is None else sentence_of(waiting.how_far())
+            return Facts("connecting", progress=phase)
         if session is None:
-            return Facts(doing=doing, clip=clip, text=text, failure=failure)
-        call: Any = (
-            session.state if session.state in ("open", "closed", "closing") else "connecting"
-        )
-        turn = self.turn
+            return Facts(
+                doing=doing, clip=clip, text=text, failure=failure, stuck=self._unconnected
+            )
+        with session.changed:
+            return self._facts_of(session, doing, clip, text, failure)
+
+    def _facts_of(
+        self, session: Session, doing: str | None, clip: bool, text: bool, failure: str | None
+    ) -> Facts:
+        call: Any = session.state
+        holding, turn = self._held is not None, self.turn
         running = turn is not None and turn.status == "in_progress"
         return Facts(
             call,
@@ -208,6 +225,9 @@ class Calls:
             clip=clip,
             text=text,
             ended=session.ended,
+            stuck=session.failure is not None or self._unconnected,
+            outcome=None if turn is None else _outcome(turn),
+            trouble=session.trouble or self._errors.newest(session),
             failure=failure,
             note=self.note,
         )
@@ -219,19 +239,53 @@ class Calls:
         return session.turns[-1] if session is not None and session.turns else None
 
 
+class _Errors:
+    """The service's newest ``error`` event since something was begun."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._read = 0
+        self._said: str | None = None
+
+    def newest(self, session: Session) -> str | None:
+        """Return what the service said, if it did; each event is looked at once."""
+        if session is not self._session:
+            self._session, self._read, self._said = session, 0, None
+        for event in session.events[self._read :]:
+            self._read += 1
+            if event.type == "error":
+                error = event.data.get("error")
+                said = error.get("message") if isinstance(error, dict) else None
+                self._said = f"The service says: {said or 'an error, and no reason'}"
+        return self._said
+
+    def forget(self) -> None:
+        """Wait for the next one."""
+        self._said = None
+
+
 def _talk(session: Session, clip: Clip, released: threading.Event) -> None:
     with session.push_to_talk() as turn:
         if released.is_set():
             raise CallError("Nothing was said: hold the button while the prompt plays.")
         turn.play(clip)
         while not released.wait(0.25) and turn.status == "in_progress":
-            pass  # the call may end while it is held
-        turn.stop()
+            ended = turn._state.play_ended
+            if ended is not None and session.elapsed - ended > _PATIENCE:
+                break  # a page that is gone lets nothing go
+        if turn.status == "in_progress":  # the call may have ended while it was held
+            turn.stop()
 
 
-def _line(snapshot: Snapshot) -> str:
-    return text_of(replace(snapshot, level=None), width=_WIDTH)  # the meters show the level
+def _outcome(turn: Turn) -> str | None:
+    """Return what went wrong with a turn that is over."""
+    match turn.status:
+        case "failed" | "incomplete":
+            return f"Turn {turn.number}: {turn.status}. {turn.error or ''}".rstrip()
+        case "no_reply":
+            return f"Turn {turn.number}: no reply came."
+    return None
 
 
 def _progress(session: Session, turn: Turn) -> str:
-    return _line(of_turn(turn._state, session.elapsed, session.levels))
+    return sentence_of(of_turn(turn._state, session.elapsed, session.levels))

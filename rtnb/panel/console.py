@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from typing import Any, Final
 
@@ -13,21 +14,24 @@ from rtnb._notebook import cell_run
 from rtnb.errors import CallClosedError, ConfigurationError
 from rtnb.events import EventLog
 from rtnb.inspector import EventInspector
+from rtnb.pagecontext import PageContext
 from rtnb.panel import views
 from rtnb.panel.calls import Calls
 from rtnb.panel.controls import HoldButton
 from rtnb.panel.form import Form, Wanted
+from rtnb.panel.parts import button, dispose, tree
 from rtnb.panel.picker import Picker
 from rtnb.panel.record import Record
-from rtnb.panel.state import Facts, Tone, allowed, said
+from rtnb.panel.state import Facts, Tone, allowed, news, said
 from rtnb.panel.work import Refresher, Worker
 from rtnb.peer.handle import Peer
-from rtnb.registry import enroll, leave
+from rtnb.registry import RERUN, enroll, leave
 from rtnb.session import Session
 from rtnb.turnview import turn_body
 
 __all__ = ["Panel"]
 
+_REST: Final = 2.0  # seconds between two refreshes while there is none
 _LIVE: Final = 0.2  # seconds between two refreshes while a call is there
 _END: Final = 2.0  # seconds that the last of them may take
 _TURNS: Final = 20  # turns in the list
@@ -65,10 +69,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._shown: object = None  # the session whose events and handshake are shown
         self._finished = 0  # turns of it that are in the list
         self._refreshing = threading.Lock()
+        self._page = PageContext()
+        self._moved = False  # the controls are served where the page is
         self._lock = threading.Lock()  # of closing, and of the peer, which must not outlive it
         self._refresher: Refresher | None = None
         self._record = Record()
-        self._form = Form(endpoint)
+        self._form = Form(endpoint, self._fail)
         reading = Worker(self._on_failure)
         self._picker = Picker(
             self._fail, self._on_picked, lambda work: reading.start("Reading", work, alone=False)
@@ -93,17 +99,26 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     @session.setter
     def session(self, session: Session | None) -> None:
         _check(session)
+        if self._closed:
+            raise ConfigurationError("This panel is closed; run its cell again for another one.")
         self._failure = None
         self._calls.take(session)
         self._wake()
 
     def close(self, reason: str = "the panel was closed") -> None:
-        """Hang up the call that was made here, and end everything of the panel. Idempotent."""
-        if self._closed:
-            return
+        """Hang up the call that was made here, and end everything of the panel. Idempotent.
+
+        What it shows stays, until its cell is run again.
+        """
+        if not self._closed:
+            self._end(reason)
+        if reason == RERUN:
+            leave(self)
+            dispose(self)
+
+    def _end(self, reason: str) -> None:
         with self._lock:
             self._closed = True
-        leave(self)
         try:
             self._calls.close(reason)
         finally:
@@ -112,7 +127,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self._refresher.join(_END)
             with contextlib.suppress(Exception):  # the kernel may be going down
                 self.refresh()
-            self._inspector._stop()  # what it shows stays, as all of the panel does
+            self._inspector.freeze()
             if self._peer is not None:
                 self._peer.close()
 
@@ -128,22 +143,28 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     # --- controls ---------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        self._connect = _button("Connect", "call", "primary", self._on_connect)
-        self._hang_up = _button(
+        self._connect = button("Connect", "call", "primary", self._on_connect)
+        self._hang_up = button(
             "Hang up", "end the call", "", self._do("hang_up", self._calls.hang_up)
         )
-        self._send = _button("Send", "play the prompt, or send the text", "", self._on_send)
+        self._send = button("Send", "play the prompt, or send the text", "", self._on_send)
         self._talk = HoldButton(
             self._on_press,
             self._calls.release,
+            self._on_here,
             label="Push to talk (hold)",
             hint="hold: turn detection off, the prompt plays; let go: it is answered",
         )
         interrupt = self._do("interrupt", self._calls.interrupt)
-        self._interrupt = _button("Interrupt", "cut the reply", "", interrupt)
-        self._save = _button("Save run", "copy the recording to this folder", "", self._on_save)
-        self._use_peer = _button("Use the peer", "no key needed", "", self._on_use_peer)
-        self._folder = widgets.Text(value="runs/panel", layout=widgets.Layout(width="160px"))
+        self._interrupt = button("Interrupt", "cut the reply", "", interrupt)
+        self._save = button("Save run", "copy the recording to this folder", "", self._on_save)
+        self._use_peer = button("Use the peer", "no key needed", "", self._on_use_peer)
+        self._folder = widgets.Text(
+            value="runs/panel",
+            description="folder",
+            style={"description_width": "50px"},
+            layout=widgets.Layout(width="210px"),
+        )
         self._text = widgets.Text(
             description="or text", placeholder="write, then Send or Enter",
             style={"description_width": "90px"}, layout=widgets.Layout(width="auto", margin="2px"),
@@ -153,7 +174,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._status, self._levels = widgets.HTML(), widgets.HTML(views.levels({}, {}))
         self._transcript = widgets.HTML(views.transcript([]))
         self._handshake = widgets.HTML(views.handshake({}, []))
-        self._turns = widgets.VBox([])
+        # the newest on top; a box that is put in front of others would make them anew
+        self._turns = widgets.VBox([], layout=widgets.Layout(flex_flow="column-reverse"))
         self._inspector = EventInspector(EventLog())
         self._events = widgets.VBox([self._inspector])
 
@@ -178,7 +200,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _do(self, what: str, action: Any) -> Any:
         def on_click(_: object) -> None:
             if self._may(what):
-                self._failure = None
+                self._forget()
                 action()
             self._wake()
 
@@ -189,13 +211,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _on_connect(self, _: object) -> None:
         if not self._may("connect"):
             return
-        self._failure = None
+        self._forget()
         try:
             wanted = self._form.wanted()
         except Exception as error:
             self._on_failure(error)
             return
-        self._calls.note = None
         self._calls.connect(lambda: self._options(wanted))
         self._wake()
 
@@ -216,14 +237,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         raise CallClosedError("The panel was closed before the call was placed.")
 
     def _on_use_peer(self, _: object) -> None:
-        if self._may("connect"):
+        if self._may("peer"):
             self._form.choose_peer()
             self._on_connect(None)
 
     def _on_send(self, _: object) -> None:
         if not self._may("send"):
             return
-        self._failure, self._calls.note = None, None
+        self._forget()
         text = self._text.value.strip()
         prompt = text or self._picker.clip
         if prompt is not None and self._calls.send(prompt) and text:
@@ -241,7 +262,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _on_press(self) -> None:
         clip = self._picker.clip
         if self._may("talk") and clip is not None:
-            self._failure, self._calls.note = None, None
+            self._forget()
             self._calls.press(clip)
         self._wake()
 
@@ -250,9 +271,26 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if not folder:
             self._fail("Type a folder to save the run to, such as runs/first.")
         elif self._may("save"):
-            self._failure = None
+            self._forget()
             self._calls.save(folder)
         self._wake()
+
+    def _on_here(self) -> None:
+        """Let what is clicked be served on the page's own thread, which no cell keeps busy."""
+        self._page.heard()
+        if not self._moved:
+            self._moved = True
+            self._publish_again()
+
+    def _publish_again(self) -> None:
+        """Publish a trait of every control, so that it is served where this is done."""
+        for control in tree(self):
+            if isinstance(control, widgets.DOMWidget) and control.has_trait("disabled"):
+                self._page.run(functools.partial(control.send_state, "disabled"))
+
+    def _forget(self) -> None:
+        self._failure = None
+        self._calls.forget()
 
     def _may(self, what: str) -> bool:
         return not self._closed and allowed(self._facts())[what]
@@ -283,43 +321,46 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def refresh(self) -> float | None:
         """Bring everything up to date; return the seconds until that is due again."""
+        if self._page.rest():
+            self._moved = False
+            self._publish_again()
         with self._refreshing:
-            facts = self._facts()
-            self._refresh_controls(facts)
-            session = self._calls.session
-            try:
-                if session is not None:
-                    self._refresh_session(session)
-                    if session.state == "closed":
-                        self._record.keep(session)
-            finally:  # whatever cannot be shown, the status can
-                self._status.value = views.status_line(*self._told(facts))
-            return _LIVE if facts.call in ("connecting", "open", "closing") or facts.doing else None
+            return self._page.run(self._refresh)
 
-    def _told(self, facts: Facts) -> tuple[str, Tone]:
+    def _refresh(self) -> float | None:
+        facts = self._facts()
+        self._refresh_controls(facts)
+        session = self._calls.session
+        try:
+            if session is not None:
+                self._refresh_session(session)
+        finally:  # whatever cannot be shown, the status can
+            self._status.value = views.status(*self._told(facts))
+        over = facts.call in ("none", "closed") and facts.doing is None
+        return _REST if over else _LIVE
+
+    def _told(self, facts: Facts) -> tuple[tuple[str, Tone], tuple[str, Tone] | None]:
         if self._closed:
-            return "This panel is closed. Run its cell again for another one.", ""
-        return said(facts)
+            return ("This panel is closed. Run its cell again for another one.", ""), None
+        return said(facts), news(facts)
 
     def _refresh_controls(self, facts: Facts) -> None:
         may = allowed(facts)
         self._form.enable(may["form"] and not self._closed)
-        for name in ("connect", "hang_up", "send", "interrupt", "save"):
+        for name in ("connect", "hang_up", "send", "interrupt", "save", "talk"):
             getattr(self, f"_{name}").disabled = self._closed or not may[name]
-        self._talk.disabled = self._closed or not may["talk"]
         self._send.description = "Send text" if facts.text else "Send prompt"
-        stuck = facts.failure is not None and may["connect"]
-        self._use_peer.layout.display = "" if stuck else "none"
+        self._use_peer.layout.display = "" if may["peer"] and not self._closed else "none"
 
     def _refresh_session(self, session: Session) -> None:
         if session is not self._shown:
             self._show_session(session)
         turn = self._calls.turn
-        start = session.elapsed - _PAST
-        if turn is not None and turn.status == "in_progress":
-            start = turn._state.started
+        running = turn is not None and turn.status == "in_progress"
+        start = turn._state.started if running and turn is not None else session.elapsed - _PAST
         now = session.levels if session.state == "open" else {}
-        self._levels.value = views.levels(now, session.recent_levels(start))
+        took = session.elapsed - start if running else None
+        self._levels.value = views.levels(now, session.recent_levels(start), took)
         turns = session.turns[-_LINES:]
         self._transcript.value = views.transcript(
             (t.number, t.name, t.prompt_transcript, t.transcript, t.status) for t in turns
@@ -327,6 +368,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         parts = [sdp.body() for sdp in (session.offer, session.answer) if sdp is not None]
         self._handshake.value = views.handshake(session.phases, parts)
         self._list_turns(session)
+        if session.state == "closed":
+            self._record.keep(session)
 
     def _show_session(self, session: Session) -> None:
         self._shown, self._finished = session, max(len(session.turns) - _TURNS, 0)
@@ -338,25 +381,18 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         before.close()
 
     def _list_turns(self, session: Session) -> None:
-        """Add what is over to the list, the newest on top; it never changes again."""
+        """Add what is over to the list; only the newest keep their players."""
         while self._finished < len(session.turns):
             turn = session.turns[self._finished]
             if turn.status == "in_progress":
                 return
-            body = turn_body(turn._view(compact=True))
-            box = widgets.HTML(views.framed(body))
-            old = self._turns.children
-            self._turns.children = (box, *old[: _TURNS - 1])
-            for gone in old[_TURNS - 1 :]:
-                gone.close()
+            box = widgets.HTML(views.framed(turn_body(turn._view(compact=True))))
+            self._turns.children = (*self._turns.children, box)
+            if len(self._turns.children) > _TURNS:
+                before = session.turns[self._finished - _TURNS]
+                line = _html.text(repr(before).strip("<>"))
+                self._turns.children[-_TURNS - 1].value = views.framed(f"<p>{line}</p>")
             self._finished += 1
-
-
-def _button(name: str, tooltip: str, style: str, on_click: Any) -> widgets.Button:
-    button = widgets.Button(description=name, tooltip=tooltip, button_style=style)
-    button.layout = widgets.Layout(width="auto", min_width="84px")
-    button.on_click(on_click)
-    return button
 
 
 def _check(session: Any) -> None:

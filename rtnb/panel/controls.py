@@ -21,6 +21,13 @@ class KeyField(anywidget.AnyWidget):
     """A password field whose value is no trait, so no notebook can be saved with it.
 
     What was typed comes in a message when the field is left, and waits as a `Secret` until `take`.
+
+    Parameters
+    ----------
+    tell
+        Takes a sentence about a key that cannot be one.
+    **kwargs
+        Values of its traits.
     """
 
     _esm = (_STATIC / "keyfield.js").read_text(encoding="utf-8")
@@ -28,18 +35,23 @@ class KeyField(anywidget.AnyWidget):
     disabled = traitlets.Bool(False).tag(sync=True)
     hint = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, tell: Callable[[str], None] = lambda sentence: None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._secret: Secret | None = None
+        self._tell = tell
         self.on_msg(self._on_message)
 
     def _on_message(self, _: object, content: Any, buffers: object) -> None:
         if not isinstance(content, dict) or content.get("kind") != "key":
             return
         value = content.get("value")
-        if isinstance(value, str) and len(value) <= _LONGEST_KEY:
-            self._secret = Secret(value.strip()) if value.strip() else None
-            self.held = self._secret is not None
+        if not isinstance(value, str):
+            return
+        if len(value) > _LONGEST_KEY:
+            self._tell(f"This is no key: it has more than {_LONGEST_KEY} characters.")
+            value = ""
+        self._secret = Secret(value.strip()) if value.strip() else None
+        self.held = self._secret is not None
 
     def take(self) -> Secret | None:
         """Return what was typed, and forget it."""
@@ -52,12 +64,12 @@ class KeyField(anywidget.AnyWidget):
 
 
 class HoldButton(anywidget.AnyWidget):
-    """A button that says when it is pressed and when it is let go.
+    """A button that says when it is pressed and when it is let go, and that its page is there.
 
     Parameters
     ----------
-    on_press, on_release
-        Called without arguments, on the kernel's thread.
+    on_press, on_release, on_here
+        Called without arguments, on the thread on which the kernel serves the page.
     **kwargs
         Values of its traits.
     """
@@ -68,10 +80,14 @@ class HoldButton(anywidget.AnyWidget):
     disabled = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
-        self, on_press: Callable[[], None], on_release: Callable[[], None], **kwargs: Any
+        self,
+        on_press: Callable[[], None],
+        on_release: Callable[[], None],
+        on_here: Callable[[], None],
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._calls = {"press": on_press, "release": on_release}
+        self._calls = {"press": on_press, "release": on_release, "here": on_here}
         self.on_msg(self._on_message)
 
     def _on_message(self, _: object, content: Any, buffers: object) -> None:

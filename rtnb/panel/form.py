@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,9 +20,7 @@ _OPENAI: Final = "openai"
 _OTHER: Final = "other"
 _GIVEN: Final = "given"
 _MODELS: Final = (DEFAULT_MODEL, "gpt-realtime-2.1-mini", "gpt-realtime-2", "gpt-realtime-1.5")
-_VOICES: Final = (
-    *("marin", "cedar", "alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse"),
-)
+_VOICES: Final = tuple("marin cedar alloy ash ballad coral echo sage shimmer verse".split())
 _HINTS: Final = {
     _OPENAI: "empty: OPENAI_API_KEY of the environment, or Colab's secrets",
     _OTHER: "the key of this server; none is sent to this machine's own",
@@ -44,9 +43,11 @@ class Form:
     ----------
     given
         An endpoint that the user handed to the panel; it is chosen then.
+    tell
+        Takes a sentence about what cannot be used.
     """
 
-    def __init__(self, given: Any = None):
+    def __init__(self, given: Any = None, tell: Callable[[str], None] = lambda sentence: None):
         self._given = given
         choices = [("peer on this machine (no key)", _PEER), ("OpenAI", _OPENAI)]
         choices.append(("another server", _OTHER))
@@ -56,7 +57,7 @@ class Form:
         self.url = widgets.Text(
             description="base URL", placeholder="https://example.org/v1", style=_WIDE
         )
-        self.key = KeyField()
+        self.key = KeyField(tell)
         self.model = _combobox("model", _MODELS, "the server's default")
         self.voice = _combobox("voice", _VOICES, "the server's default")
         self.transcription = widgets.Checkbox(
@@ -73,9 +74,8 @@ class Form:
         self._on_endpoint(None)
 
     def _laid_out(self) -> widgets.Widget:
-        full = {"width": "auto", "margin": "2px"}
         for one in (self.endpoint, self.url, self.model, self.voice, self.instructions):
-            one.layout = widgets.Layout(**full)
+            one.layout.width, one.layout.margin = "auto", "2px"
         columns = widgets.GridBox(
             [self.endpoint, self.model, self.url, self.voice, self.key, self.transcription],
             layout=widgets.Layout(grid_template_columns="minmax(0,1fr) minmax(0,1fr)"),
@@ -92,7 +92,9 @@ class Form:
 
     @property
     def _given_takes_key(self) -> bool:
-        """Whether the endpoint given is an address, which has no key of its own yet."""
+        """Whether the endpoint given has no key of its own, and may need one."""
+        if isinstance(self._given, Endpoint):
+            return self._given.key is None
         return isinstance(self._given, str) and not is_loopback(self._given)
 
     def enable(self, on: bool) -> None:
@@ -117,16 +119,15 @@ class Form:
         options: dict[str, Any] = {"transcription": True if self.transcription.value else None}
         for name in ("model", "voice", "instructions"):
             options[name] = getattr(self, name).value.strip() or None
-        match self.endpoint.value:
-            case "openai":
-                options["endpoint"] = None
-                options["api_key"] = None if key is None else key.reveal()
-            case "other":
-                options["endpoint"] = _other(self.url.value.strip(), key)
-            case "given":
-                options["endpoint"] = self._given
-                options["api_key"] = None if key is None else key.reveal()
-        return Wanted(self.endpoint.value == _PEER, options)
+        chosen = self.endpoint.value
+        if chosen in (_OPENAI, _GIVEN):
+            options["endpoint"] = self._given if chosen == _GIVEN else None
+            options["api_key"] = None if key is None else key.reveal()
+        if chosen == _OTHER:
+            options["endpoint"] = _other(self.url.value.strip(), key)
+        if chosen == _GIVEN and isinstance(self._given, str):
+            options["endpoint"], options["api_key"] = _other(self._given, key), None
+        return Wanted(chosen == _PEER, options)
 
     @staticmethod
     def advice(error: Exception) -> str:

@@ -50,6 +50,7 @@ class Picker:
         self._changed = changed
         self._added: dict[str, Clip] = {}
         self._clip: Clip | None = None
+        self._filling = False
         self.choice = widgets.Dropdown(options=self._options(), description="prompt", style=_WIDE)
         self.path = widgets.Text(
             description="or a file", placeholder="prompts/question.wav", style=_WIDE
@@ -67,10 +68,10 @@ class Picker:
         self.choice.value = samples()[0].stem
 
     def _laid_out(self) -> widgets.Widget:
-        self.choice.layout = widgets.Layout(width="auto", margin="2px")
-        self.path.layout = widgets.Layout(flex="1 1 auto", margin="2px", min_width="160px")
-        self.add.layout = widgets.Layout(width="60px")
-        self.upload.layout = widgets.Layout(width="110px")
+        self.choice.layout.width, self.choice.layout.margin = "auto", "2px"
+        path = self.path.layout
+        path.flex, path.margin, path.min_width = "1 1 auto", "2px", "160px"
+        self.add.layout.width, self.upload.layout.width = "60px", "110px"
         line = widgets.HBox([self.path, self.add, self.upload])
         return widgets.VBox([self.choice, line, self.preview])
 
@@ -133,10 +134,13 @@ class Picker:
     def _take(self, name: str, clip: Clip) -> None:
         name = plain(name.encode("utf-8", "replace").decode(), _LONGEST_NAME)
         self._added[name] = named(clip, name)
-        self.choice.options = self._options()
-        self.choice.value = f"{_ADDED}{name}"
-        if self._clip is not self._added[name]:  # the name was there, and chosen
-            self._on_choice()
+        self._filling = True  # new options choose the first of them for a moment
+        try:
+            self.choice.options = self._options()
+            self.choice.value = f"{_ADDED}{name}"
+        finally:
+            self._filling = False
+        self._on_choice()
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -149,6 +153,8 @@ class Picker:
         return sample(chosen)
 
     def _on_choice(self) -> None:
+        if self._filling:
+            return
         clip = self._clip = self._chosen()
         self._changed()
         self._hand_over(lambda: self._show(clip))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Facts", "Tone", "allowed", "said"]
+__all__ = ["Facts", "Tone", "allowed", "news", "said"]
 
 Tone = Literal["", "good", "bad"]
 
@@ -30,8 +30,14 @@ class Facts:
         A prompt is chosen; something is written.
     ended : str or None
         Why the call is over.
+    stuck : bool
+        Connecting failed, or the call broke: another endpoint may help.
+    outcome : str or None
+        What went wrong with the last turn, if anything did.
+    trouble : str or None
+        What is wrong with the recording.
     failure : str or None
-        What went wrong last, and what to do.
+        What went wrong last with what was clicked, and what to do.
     note : str or None
         What went well last.
     """
@@ -44,6 +50,9 @@ class Facts:
     clip: bool = False
     text: bool = False
     ended: str | None = None
+    stuck: bool = False
+    outcome: str | None = None
+    trouble: str | None = None
     failure: str | None = None
     note: str | None = None
 
@@ -54,13 +63,14 @@ def allowed(facts: Facts) -> dict[str, bool]:
     Returns
     -------
     dict
-        ``connect``, ``hang_up``, ``send``, ``talk``, ``interrupt``, ``save`` and ``form``.
+        ``connect``, ``peer``, ``hang_up``, ``send``, ``talk``, ``interrupt``, ``save``, ``form``.
     """
     is_open = facts.call == "open"
     free = facts.doing is None
     at_rest = facts.call in ("none", "closed")
     return {
         "connect": at_rest and free,
+        "peer": at_rest and free and facts.stuck,
         "form": at_rest and free,
         "hang_up": facts.call in ("connecting", "open"),
         "send": is_open and free and not facts.holding and (facts.clip or facts.text),
@@ -71,9 +81,7 @@ def allowed(facts: Facts) -> dict[str, bool]:
 
 
 def said(facts: Facts) -> tuple[str, Tone]:
-    """Return the status line, and whether it is good or bad news."""
-    if facts.failure:
-        return facts.failure, "bad"
+    """Return how things are, and whether that is good or bad news."""
     if facts.doing:
         return f"{facts.doing} …", ""
     match facts.call:
@@ -84,11 +92,21 @@ def said(facts: Facts) -> tuple[str, Tone]:
         case "closing":
             return "Hanging up …", ""
         case "closed":
-            return f"{facts.ended or 'The call is over.'} Connect begins another one.", ""
+            ended = facts.ended or "The call is over."
+            return f"{ended} Connect begins another one.", "bad" if facts.stuck else ""
     if facts.holding:
         return "Talking. Let go to have it answered.", ""
     if facts.running:
         return facts.progress, ""
-    if facts.note:
-        return facts.note, "good"
+    if facts.outcome:
+        return f"{facts.outcome} Send it again, or something else.", "bad"
     return "Connected. Choose a prompt or write something, then Send.", "good"
+
+
+def news(facts: Facts) -> tuple[str, Tone] | None:
+    """Return what happened last, beside how things are; None for nothing new."""
+    if facts.failure:
+        return facts.failure, "bad"
+    if facts.trouble:
+        return facts.trouble, "bad"
+    return (facts.note, "good") if facts.note else None

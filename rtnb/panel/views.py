@@ -10,11 +10,13 @@ from rtnb import _html
 from rtnb.panel.state import Tone
 from rtnb.sessionview import phase_bar
 
-__all__ = ["framed", "handshake", "levels", "status_line", "transcript"]
+__all__ = ["framed", "handshake", "levels", "status", "transcript"]
 
 _SILENT: Final = -100.0  # dBFS; the least that 16 bits hold is -96
 _FAINTEST: Final = -60.0  # dBFS at the left end of a meter
 _COLUMNS: Final = 240  # of a waveform
+_LONGEST: Final = 4_000  # characters of what one side said in a turn
+_TONES: Final = {"bad": "rtnb-why", "good": "rtnb-good"}
 _SIDES: Final = (("sent", "prompt", "sent"), ("heard", "reply", "heard"))
 
 
@@ -23,13 +25,25 @@ def framed(body: str) -> str:
     return f'<div class="rtnb">{body}</div>'
 
 
-def status_line(text: str, tone: Tone) -> str:
-    """Return the status line; a screen reader reads it out when it changes."""
-    kind = {"bad": "rtnb-why", "good": "rtnb-good"}.get(tone, "")
-    return framed(f'<p role="status" class="rtnb-status {kind}">{_html.text(text)}</p>')
+def status(now: tuple[str, Tone], news: tuple[str, Tone] | None = None) -> str:
+    """Return what happened last and how things are; a screen reader reads it out as it changes.
+
+    Parameters
+    ----------
+    now, news
+        Sentence and tone of each; nothing that changes all the time, such as seconds.
+    """
+    lines = [now] if news is None else [news, now]
+    inner = "".join(
+        f'<p class="rtnb-status {_TONES.get(tone, "")}">{_html.text(text)}</p>'
+        for text, tone in lines
+    )
+    return framed(f'<div role="status">{inner}</div>')
 
 
-def levels(now: Mapping[str, float], recent: Mapping[str, Sequence[float]]) -> str:
+def levels(
+    now: Mapping[str, float], recent: Mapping[str, Sequence[float]], seconds: float | None = None
+) -> str:
     """Return a meter and the recent waveform of both directions.
 
     Parameters
@@ -38,13 +52,16 @@ def levels(now: Mapping[str, float], recent: Mapping[str, Sequence[float]]) -> s
         ``"sent"`` and ``"heard"``: dBFS, ``-inf`` for silence.
     recent
         ``"sent"`` and ``"heard"``: dBFS of 20 ms windows, the newest last.
+    seconds
+        How long what goes on has taken.
     """
     rows = "".join(
         f'<div class="rtnb-meter rtnb-{role}"><span>{name}</span>'
         f"{_meter(name, now.get(side, -math.inf))}{_wave(recent.get(side, ()))}</div>"
         for side, role, name in _SIDES
     )
-    return framed(rows)
+    took = "" if seconds is None else f"{seconds:.1f} s"
+    return framed(f'{rows}<div class="rtnb-figures rtnb-took">{took}</div>')
 
 
 def _meter(name: str, level: float) -> str:
@@ -77,28 +94,31 @@ def transcript(lines: Iterable[tuple[int, str | None, str | None, str, str]]) ->
     lines
         A turn each: number, the prompt's name, what was understood, the reply, the status.
     """
-    rows = [row for line in lines for row in _said(*line)]
+    rows = ["".join(_said(*line)) for line in lines]
     if not rows:
         return framed('<p class="rtnb-muted">Nothing was said yet.</p>')
-    return framed(f'<div role="log" class="rtnb-transcript">{"".join(rows)}</div>')
+    # shown from the bottom up, so that the newest line stays in sight
+    inner = "".join(f"<div>{row}</div>" for row in reversed(rows))
+    return framed(f'<div role="log" tabindex="0" class="rtnb-transcript">{inner}</div>')
 
 
 def _said(
     number: int, name: str | None, prompt: str | None, reply: str, status: str
 ) -> Iterable[str]:
-    words = (
-        _html.text(prompt)
-        if prompt
-        else f'<span class="rtnb-muted">{_html.text(name or "audio")}</span>'
-    )
+    words = f'<span class="rtnb-muted">{_html.text(name or "audio")}</span>'
+    if prompt:
+        words = _html.text(_cut(prompt))
     yield f'<div class="rtnb-side rtnb-prompt" data-turn="{number}">{words}</div>'
-    left = (
-        ""
-        if status in ("completed", "in_progress")
-        else f" {_html.badge(status.replace('_', ' '), 'bad')}"
-    )
+    left = ""
+    if status not in ("completed", "in_progress"):
+        left = f" {_html.badge(status.replace('_', ' '), 'bad')}"
     if reply or left:
-        yield f'<div class="rtnb-side rtnb-reply" data-turn="{number}">{_html.text(reply)}{left}</div>'
+        words = f"{_html.text(_cut(reply))}{left}"
+        yield f'<div class="rtnb-side rtnb-reply" data-turn="{number}">{words}</div>'
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def handshake(phases: Mapping[str, float], parts: Iterable[str]) -> str:

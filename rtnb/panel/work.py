@@ -51,7 +51,12 @@ class Worker:
             if alone:
                 self.doing = what
         name = f"rtnb-panel-{what.split()[0].lower()}"
-        threading.Thread(target=self._run, args=(work, alone), name=name, daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(work, alone), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had, or the interpreter ends
+            self._end(alone)
+            return False
         return True
 
     def _run(self, work: Callable[[], None], alone: bool) -> None:
@@ -63,9 +68,12 @@ class Worker:
             logger.debug("a panel's work failed", exc_info=True)
             self._failed(RuntimeError(f"{type(error).__name__}: {mask(str(error))}"))
         finally:
-            if alone:
-                with self._lock:
-                    self.doing = None
+            self._end(alone)
+
+    def _end(self, alone: bool) -> None:
+        if alone:
+            with self._lock:
+                self.doing = None
 
 
 class Refreshed(Protocol):

@@ -19,19 +19,26 @@ __all__ = [
     "COLORS",
     "COLUMNS",
     "axes_for",
+    "checked_floor",
     "few_ticks",
+    "in_a_call",
     "ink",
     "joined",
     "mark_gaps",
     "note",
     "room_beside",
+    "room_for",
     "size_of",
     "thinned",
+    "tint",
 ]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 COLORS: Final = {"prompt": "#0072b2", "reply": "#d55e00", "tool": "#009e73", "error": "#cc79a7"}
 COLUMNS: Final = 2400  # columns of a drawing; more than a page or a screen has
+
+_LONGEST: Final = 1e7  # seconds of a call; a time beyond is damage, and would leave nothing to see
+_FEW: Final = 100  # lost spans that are drawn as they are
 
 Spans = Iterable[tuple[float, float]]
 
@@ -62,6 +69,13 @@ def axes_for(ax: Axes | None, *, size: tuple[float, float], right: float = 0.15)
             f"A plot is drawn on matplotlib Axes, not on {_kind(ax)}; give ax=plt.gca(), or no ax."
         )
     return ax
+
+
+def checked_floor(floor: float) -> float:
+    """Return a lowest level, or raise ConfigurationError where nothing would be above it."""
+    if not -math.inf < floor < 0:
+        raise ConfigurationError(f"The floor of a plot is a level below 0 dBFS, not {floor:g}.")
+    return floor
 
 
 def _kind(value: object) -> str:
@@ -101,6 +115,15 @@ def ink(axes: Axes, strength: float = 0.8) -> tuple[float, float, float]:
     return (grey, grey, grey)
 
 
+def tint(axes: Axes, color: str) -> tuple[float, float, float]:
+    """Return a colour mixed half with the paper: unlike a see-through one, it never adds up."""
+    from matplotlib.colors import to_rgb, to_rgba
+
+    *paper, alpha = to_rgba(axes.get_facecolor())
+    mixed = [(c + (p if alpha else 1.0)) / 2 for c, p in zip(to_rgb(color), paper, strict=True)]
+    return (mixed[0], mixed[1], mixed[2])
+
+
 def few_ticks(axes: Axes) -> None:
     """Let the y axis choose at most five ticks, unless its ticks were chosen by someone."""
     from matplotlib.ticker import AutoLocator
@@ -125,6 +148,11 @@ def room_beside(axes: Axes) -> float:
         return math.inf
     left = float(axes.get_window_extent().x0 - figure.bbox.x0)
     return max(left * 72 / float(figure.dpi) - 8, 1.0)
+
+
+def room_for(axes: Axes, lines: Sequence[str]) -> float:
+    """Return the share of the height of axes that a note takes, at most half."""
+    return min((len(lines) * 10 + 8) / size_of(axes)[1], 0.5) if lines else 0.0
 
 
 def note(axes: Axes, lines: Sequence[str], *, x: float, y: float | None = None) -> None:
@@ -164,9 +192,11 @@ def mark_gaps(
     rows
         Lowest and highest y; None hatches the whole height of the axes.
     """
-    spans = joined(sorted(gaps))
+    spans = sorted(gaps)
     if not spans:
         return
+    if len(spans) > _FEW:
+        spans = joined(spans, (spans[-1][1] - spans[0][0]) / COLUMNS / 2)
     low, high = (0.0, 1.0) if rows is None else rows
     axes.broken_barh(
         [(offset + start, end - start) for start, end in spans],
@@ -187,18 +217,20 @@ def _rgb(color: str) -> tuple[float, float, float]:
     return to_rgb(color)
 
 
-def joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Join sorted spans that are closer than half a column, so that no more are left than columns."""
-    if not spans:
-        return []
-    near = (spans[-1][1] - spans[0][0]) / COLUMNS / 2
-    out = [spans[0]]
+def joined(spans: Sequence[tuple[float, float]], near: float) -> list[tuple[float, float]]:
+    """Join sorted spans that are no farther apart than `near` seconds."""
+    out = list(spans[:1])
     for start, end in spans[1:]:
-        if start - out[-1][1] <= near and len(spans) > 100:
+        if start - out[-1][1] <= near:
             out[-1] = (out[-1][0], max(end, out[-1][1]))
         else:
             out.append((start, end))
     return out
+
+
+def in_a_call(time: float) -> bool:
+    """Return whether a time can be of a call: a number, and within some months of its beginning."""
+    return abs(time) <= _LONGEST  # False of NaN
 
 
 def thinned(times: Sequence[float], start: float, end: float) -> list[float]:

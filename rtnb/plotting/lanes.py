@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rtnb.errors import ConfigurationError
 from rtnb.events import Event, EventLog
-from rtnb.plotting.canvas import COLORS, axes_for, ink, note, room_beside, size_of, thinned
+from rtnb.plotting.canvas import (
+    COLORS,
+    axes_for,
+    in_a_call,
+    ink,
+    note,
+    room_beside,
+    size_of,
+    thinned,
+)
 from rtnb.plotting.lettering import width_of
 
 if TYPE_CHECKING:
@@ -33,7 +41,8 @@ def events(log: EventLog, *, ax: Axes | None = None) -> Axes:
     """Draw the events of a log as marks in lanes, by what they are about.
 
     At most 2,400 marks a lane are drawn: of the events in one column, the first; errors are
-    thinned by themselves, so that none is hidden by other events.
+    thinned by themselves, so that none is hidden by other events. A time that is no number, or
+    months away, is of a damaged record, and is only counted.
 
     Parameters
     ----------
@@ -70,7 +79,9 @@ def events(log: EventLog, *, ax: Axes | None = None) -> Axes:
     axes.set_xlim(start - margin, end + margin)
     axes.set_xlabel("time on the call's clock (s)")
     axes.grid(axis="x", alpha=0.3)
-    note(axes, [] if len(log) else ["no events"], x=start)
+    undrawn = len(log) - sum(len(marks[lane]) for lane in LANES)
+    said = [f"not drawn: {undrawn:,} whose time is damaged"] if undrawn else []
+    note(axes, said if len(log) else ["no events"], x=start)
     return axes
 
 
@@ -86,7 +97,7 @@ def lane_marks(log: Iterable[Event]) -> dict[str, list[float]]:
     """Return the times of the events of each lane; those of errors once more, in `ERRORS`."""
     marks: dict[str, list[float]] = {lane: [] for lane in (*LANES, ERRORS)}
     for event in log:
-        if not math.isfinite(event.time):
+        if not in_a_call(event.time):
             continue
         marks[_lane(event)].append(event.time)
         if is_error(event):

@@ -11,7 +11,17 @@ import numpy.typing as npt
 from rtnb.audio import Clip
 from rtnb.errors import ConfigurationError
 from rtnb.measure import AUDIBLE_LEVEL
-from rtnb.plotting.canvas import COLORS, COLUMNS, axes_for, few_ticks, ink, mark_gaps, note
+from rtnb.plotting.canvas import (
+    COLORS,
+    COLUMNS,
+    axes_for,
+    checked_floor,
+    few_ticks,
+    ink,
+    mark_gaps,
+    note,
+    room_for,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,6 +94,12 @@ def waveform(
     if plain:
         few_ticks(axes)
     low, high = outline(clip.samples)
+    said = peculiarities(clip, (low, high))
+    if plain:  # as far below silence as above it, with room there for the note
+        reach = float(max(-low.min(initial=0.0), high.max(initial=0.0)))
+        room = min(2.2 * room_for(axes, said), 0.75)  # with margins, of the upper half
+        reach = max(reach, 0.04 if said else 0.0) / (1 - room)
+        axes.update_datalim([(offset, -reach), (offset, reach)])
     if len(low) < 2:  # too short to have an area
         tip = center + scale * float(low.sum())
         axes.plot([offset, offset], [center, tip], ".-", color=color, markevery=[1])
@@ -91,10 +107,6 @@ def waveform(
     fill(axes, times, (center + scale * low, center + scale * high), color=color, label=label)
     rows = None if plain else (center - abs(scale), center + abs(scale))
     mark_gaps(axes, clip.gaps, offset=offset, rows=rows)
-    said = peculiarities(clip, (low, high))
-    if said and plain:  # room above, so that the note hides nothing
-        axes.update_datalim([(offset, 1.25 * max(high.max(initial=0.0), 0.04))])
-        axes.autoscale_view()
     note(axes, said, x=offset, y=None if rows is None else rows[1])
     return axes
 
@@ -219,14 +231,16 @@ def level(
     Raises
     ------
     ConfigurationError
-        `clip` is no Clip, or `ax` no Axes.
+        `clip` is no Clip, `ax` no Axes, or the floor is not below 0.
     """
     checked_clip(clip)
+    checked_floor(floor)
     axes = axes_for(ax, size=_SIZE)
     color = COLORS[clip.role] if color is None else color
     times, levels = _levels(clip)
     shown = np.maximum(levels, floor)
-    axes.plot(offset + times, shown, color=color, label=label, linewidth=1.0)
+    # above a note that a later layout leaves too little room for
+    axes.plot(offset + times, shown, color=color, label=label, linewidth=1.0, zorder=6)
     if len(shown) < 2:
         axes.plot(offset + times, shown, ".", color=color)
     axes.update_datalim([(offset, floor), (offset + max(clip.duration, _WINDOW), floor)])
@@ -236,7 +250,8 @@ def level(
         name = "audible from " if threshold == AUDIBLE_LEVEL else ""
         said.append(f"dashed: {name}{threshold:g} dBFS".replace("-", "\u2212"))
     top = axes.get_ylim()[1] if axes.get_autoscaley_on() is False else 0.0
-    axes.set_ylim(floor - 3, max(3.0 + 9 * len(said), top))
+    low, high = floor - 3, max(float(shown.max(initial=0.0)), 0.0) + 3
+    axes.set_ylim(low, max(low + (high - low) / (1 - room_for(axes, said)), top))
     axes.set_xlabel("time (s)")
     axes.set_ylabel("level (dBFS)")
     mark_gaps(axes, clip.gaps, offset=offset)

@@ -12,6 +12,7 @@ import numpy as np
 from rtnb.errors import ConfigurationError
 from rtnb.events import Event, EventLog
 from rtnb.measure import AUDIBLE_LEVEL
+from rtnb.plotting.canvas import in_a_call
 from rtnb.runaudio import RunAudio, Side
 
 __all__ = [
@@ -101,10 +102,9 @@ def view_of(recorded: Any) -> View:
     if state is None:
         turns = tuple(getattr(recorded, "turns", ()))
         return View(audio, limits, log, turns, 0.0, max(audio.duration, 0.1))
-    end = audio.duration if state.ended is None else state.ended
-    return View(
-        audio, limits, recorded.events, (recorded,), state.started, max(end, state.started + 0.1)
-    )
+    start = state.started if in_a_call(state.started) else 0.0
+    end = audio.duration if state.ended is None or not in_a_call(state.ended) else state.ended
+    return View(audio, limits, recorded.events, (recorded,), start, max(end, start + 0.1))
 
 
 # --- spans ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rtnb.audio import Clip
 from rtnb.errors import ConfigurationError
-from rtnb.plotting.canvas import axes_for, mark_gaps, note
+from rtnb.plotting.canvas import axes_for, checked_floor, mark_gaps, note
 from rtnb.plotting.sound import checked_clip, outline, peculiarities
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def spectrogram(
         `clip` is no Clip, `ax` no Axes, or an option is out of range.
     """
     top = _highest(checked_clip(clip), max_frequency)
-    if not floor < 0:
-        raise ConfigurationError(f"The floor of a spectrogram is below 0 dBFS, not {floor:g}.")
+    checked_floor(floor)
     axes = axes_for(ax, size=_SIZE, right=0.6)
     window = max(round(_WINDOW * clip.sample_rate), 2)
     levels = _levels(clip.samples, window, int(top / clip.sample_rate * window) + 1)

@@ -20,6 +20,7 @@ from rtnb.plotting.canvas import (
     joined,
     mark_gaps,
     size_of,
+    tint,
 )
 from rtnb.plotting.lanes import ERRORS, LANES, draw_marks, lane_marks, name_lanes
 from rtnb.plotting.lettering import PLAIN, fitted, font_families, legible, width_of
@@ -39,8 +40,11 @@ _BRACKET: Final = 0.75
 _LANE: Final = 0.5
 
 _LETTERS: Final = 8.0  # points
+_EDGE: Final = 0.8  # points
+_CROWDED: Final = 4.0  # points of the axis for each span of a lane; with less, none has an edge
+_TOUCHING: Final = _EDGE + 0.7  # points between such spans that are not seen, edges and a pixel
 _BRACKETED: Final = 24  # turns whose latencies can be told apart
-_LONGEST: Final = 300.0  # seconds of a turn that is measured for its bracket
+_LONGEST: Final = 180.0  # seconds of a turn that is measured for its bracket
 _FAINTEST: Final = 0.02  # peak below which a waveform is not drawn larger
 
 
@@ -74,7 +78,8 @@ def timeline(
     spans
         Draw the lanes of spans.
     latency
-        Bracket the first-audio latency of each turn, where there are at most 24.
+        Bracket the first-audio latency of each turn of at most 3 minutes, where there are at most
+        24 turns.
 
     Returns
     -------
@@ -108,7 +113,7 @@ def timeline(
         for side, remarks in zip(("sent", "heard"), of.sayings(view), strict=True):
             sheet.words(side, remarks)
     sheet.brackets(brackets)
-    sheet.finish(errors=len(marks.get(ERRORS, ())))
+    sheet.finish(errors=marks.get(ERRORS, ()))
     return axes
 
 
@@ -129,14 +134,20 @@ def _event_lanes(marks: dict[str, list[float]]) -> list[str]:
 
 
 def _brackets(recorded: Any, view: of.View) -> list[Any]:
-    """Return the latencies to be bracketed."""
+    """Return the latencies to be bracketed: those that are seen, and not of a reply before its time."""
     if not view.turns:
         found = [getattr(recorded, "latency", None)]
     elif len(view.turns) > _BRACKETED:
         found = []
     else:
         found = [turn.latency for turn in view.turns if _short(turn._state, view.end)]
-    return [one for one in found if one is not None and one.first_audio is not None]
+    return [
+        one
+        for one in found
+        if one is not None
+        and one.first_audio is not None
+        and view.start <= one.speech_end <= one.first_audible <= view.end
+    ]
 
 
 def _short(state: Any, end: float) -> bool:
@@ -202,14 +213,16 @@ class _Sheet:
         ]
         if not seen:
             return
-        bars = [(a, b - a) for a, b in joined([(s.start, s.end) for s in seen])]
+        bars, face = [(s.start, s.end) for s in seen], tint(self._axes, color)
+        crowded = len(bars) * _CROWDED > (view.end - view.start) * self._second
+        if crowded:
+            bars = joined(bars, _TOUCHING / self._second)
         self._axes.broken_barh(
-            bars,
+            [(a, b - a) for a, b in bars],
             (y - 0.38 * _LANE, 0.76 * _LANE),
-            facecolor=color,
-            alpha=0.5,
-            edgecolor=color,
-            linewidth=0.8,  # so that a short one is seen in an hour
+            facecolor=face,
+            edgecolor=face if crowded else color,
+            linewidth=_EDGE,  # so that a short one is seen in an hour
             label=f"_{lane}",
         )
         self._labels(y, [of.Remark(s.start, s.label) for s in seen if s.label])
@@ -279,36 +292,41 @@ class _Sheet:
             half = (width_of(label, self._letters) / 2 + 3) / self._second
             middle = min(max((a + b) / 2, self._view.start + half), self._view.end - half)
             if middle - half > taken:
-                self._seconds(middle, y + 0.16, label)
+                self._note(middle, y + 0.16, label, ha="center", va="bottom")
                 taken = middle + half
         color = ink(self._axes)
         self._axes.plot(x_values, y_values, color=color, linewidth=1.0, label="_first audio")
 
-    def _seconds(self, x: float, y: float, label: str) -> None:
+    def _note(self, x: float, y: float, text: str, **where: Any) -> None:
         self._axes.text(
             x,
             y,
-            label,
-            ha="center",
-            va="bottom",
+            text,
             fontsize=self._letters,
             color=ink(self._axes, 0.9),
             clip_on=True,
             zorder=5,
+            **where,
         )
 
-    def finish(self, *, errors: int) -> None:
+    def finish(self, *, errors: Sequence[float]) -> None:
         """Name the rows and the axis, and mark where turns begin."""
-        names = {y: f"{n} ({errors:,})" if n == ERRORS else n for y, n in self._names.items()}
+        start, end = self._view.start, self._view.end
+        seen = sum(start <= time <= end for time in errors)
+        names = {y: f"{n} ({seen:,})" if n == ERRORS else n for y, n in self._names.items()}
         name_lanes(self._axes, names, _LANE)
-        starts = [turn._state.started for turn in self._view.turns]
+        if seen < len(errors):
+            text = f"{len(errors) - seen:,} outside of this view"
+            right = end - 3 / self._second
+            self._note(right, self.rows[ERRORS], text, ha="right", va="center_baseline")
+        starts = [t._state.started for t in self._view.turns if start <= t._state.started < end]
         if 1 < len(starts) <= _BRACKETED:
             low, high = self._axes.get_ylim()
             self._axes.vlines(
                 starts, low, high, colors=[ink(self._axes, 0.4)], linestyles=":", linewidth=0.8
             )
         self._axes.set_xlabel("time on the call's clock (s)")
-        self._axes.set_xlim(self._view.start, self._view.end)
+        self._axes.set_xlim(start, end)
         self._axes.grid(axis="x", alpha=0.3)
 
 

@@ -1,0 +1,88 @@
+"""The context in which a thread publishes to a page; it must not know what is published.
+
+ipykernel 7 serves a widget's messages on the subshell whose message the widget last answered, and
+on the main thread, which waits for the running cell, after it has published in any other context.
+A thread that answers a page therefore publishes in the context of the page's last message. A page
+that is gone takes its subshell along, so the context is a lease: each message renews it, and it is
+given back when no message has come for a while. Earlier kernels have no subshells; there the
+context changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+__all__ = ["LEASE", "PageContext"]
+
+LEASE: Final = 30.0  # seconds for which the context of a message is used
+_T = TypeVar("_T")
+
+
+class PageContext:
+    """The context of a page's last message, kept for as long as the page can be there.
+
+    It may be used from several threads at once.
+
+    Parameters
+    ----------
+    lease
+        Seconds for which the context of a message is used.
+    """
+
+    def __init__(self, lease: float = LEASE):
+        self._lock = threading.Lock()
+        self._seconds = lease
+        self._context: contextvars.Context | None = None
+        self._until = 0.0
+
+    def heard(self) -> None:
+        """Keep the current context, which is that of a message of the page, and renew the lease."""
+        context = contextvars.copy_context()
+        with self._lock:
+            self._context = context
+            self._until = time.monotonic() + self._seconds
+
+    def run(self, change: Callable[[], _T]) -> _T:
+        """Call `change` in the context of the page's last message, while the lease holds.
+
+        Parameters
+        ----------
+        change
+            What publishes. Without a context, or when the lease is out, it is called plainly.
+
+        Returns
+        -------
+        object
+            What `change` returns; what it raises passes through.
+        """
+        with self._lock:
+            context = self._context if time.monotonic() < self._until else None
+        if context is None:
+            return change()
+        return context.copy().run(change)  # a context itself can be entered once at a time
+
+    def rest(self, *, over: bool = False) -> bool:
+        """Give the context back when the lease is out.
+
+        Whoever gets True publishes something once more: only then is what the page says next
+        served on the main thread.
+
+        Parameters
+        ----------
+        over
+            Nothing more will be published: give the context back even though the lease holds.
+
+        Returns
+        -------
+        bool
+            Whether a context was given back.
+        """
+        with self._lock:
+            if self._context is None or (not over and time.monotonic() < self._until):
+                return False
+            self._context = None
+            return True
