@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -84,16 +84,31 @@ class RunAudio:
         low, high : numpy.ndarray
             float32, shape (n,) with n <= `columns`, in [-1, 1]; n is 0 where nothing is on disk.
         """
+        return self.envelopes([side], start, end, columns=columns)[side]
+
+    def envelopes(
+        self,
+        sides: Sequence[Side],
+        start: float = 0.0,
+        end: float | None = None,
+        *,
+        columns: int = 2400,
+    ) -> dict[Side, tuple[Floats, Floats]]:
+        """Return the envelope of several sides, as `envelope` does; the file is read once."""
         first, count = self._range(start, end)
         edges = np.linspace(0, count, min(columns, count) + 1).astype(np.int64)[:-1]
-        low, high = np.full(len(edges), 32767, np.int16), np.full(len(edges), -32768, np.int16)
-        for at, block in self._blocks(side, first, count):
+        low = {side: np.full(len(edges), 32767, np.int16) for side in sides}
+        high = {side: np.full(len(edges), -32768, np.int16) for side in sides}
+        for at, both in self._both(first, count):
             one = np.searchsorted(edges, at, "right") - 1  # the column in which the block begins
-            two = np.searchsorted(edges, at + len(block), "left")
+            two = np.searchsorted(edges, at + len(both), "left")
             starts = np.maximum(edges[one:two] - at, 0)
-            low[one:two] = np.minimum(low[one:two], np.minimum.reduceat(block, starts))
-            high[one:two] = np.maximum(high[one:two], np.maximum.reduceat(block, starts))
-        return _in_full_scale(low), _in_full_scale(high)
+            for side in sides:
+                block = _channel(both, side)
+                least, most = low[side][one:two], high[side][one:two]
+                np.minimum(least, np.minimum.reduceat(block, starts), out=least)
+                np.maximum(most, np.maximum.reduceat(block, starts), out=most)
+        return {side: (_in_full_scale(low[side]), _in_full_scale(high[side])) for side in sides}
 
     def levels(self, side: Side, start: float = 0.0, end: float | None = None) -> Floats:
         """Return the RMS in dBFS of each 20 ms of a stretch; digital silence is -120.
@@ -126,14 +141,20 @@ class RunAudio:
 
     def _range(self, start: float, end: float | None) -> tuple[int, int]:
         """Return the first sample of a stretch and how many of it are on disk."""
-        end = self.duration if end is None else min(end, self.duration)
-        first = max(round(start * CALL_SAMPLE_RATE), 0)
+        duration = self.duration
+        start, end = (_within(time, duration) for time in (start, duration if end is None else end))
+        first = round(start * CALL_SAMPLE_RATE)
         return first, max(round(end * CALL_SAMPLE_RATE) - first, 0)
 
     def _blocks(
         self, side: Side, first: int, count: int
     ) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
         """Yield (position from the first sample, samples) of one side, a bounded block at a time."""
+        for at, both in self._both(first, count):
+            yield at, _channel(both, side)
+
+    def _both(self, first: int, count: int) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
+        """Yield (position from the first sample, samples of shape (n, 2)), block by block."""
         if not count:
             return
         size = _READ // _WINDOW * _WINDOW  # whole windows, for those who count in them
@@ -141,7 +162,7 @@ class RunAudio:
             file.seek(WAV_HEADER + first * _BLOCK)
             for at in range(0, count, size):
                 raw = np.frombuffer(file.read(min(size, count - at) * _BLOCK), "<i2")
-                yield at, np.ascontiguousarray(raw.reshape(-1, 2)[:, 0 if side == "sent" else 1])
+                yield at, raw.reshape(-1, 2)
 
     def _gaps(self, first: int, last: int) -> list[tuple[float, float]]:
         """Return the lost stretches between two samples, in seconds from the first."""
@@ -151,6 +172,15 @@ class RunAudio:
             if a < b:
                 out.append(((a - first) / CALL_SAMPLE_RATE, (b - first) / CALL_SAMPLE_RATE))
         return out
+
+
+def _within(time: float, duration: float) -> float:
+    """Return a time as it is within a recording; one that is no number is its beginning."""
+    return min(max(time, 0.0), duration) if time == time else 0.0
+
+
+def _channel(both: npt.NDArray[np.int16], side: Side) -> npt.NDArray[np.int16]:
+    return np.ascontiguousarray(both[:, 0 if side == "sent" else 1])
 
 
 class _Losses:

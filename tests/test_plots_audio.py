@@ -76,3 +76,20 @@ def test_an_hour_is_plotted_in_little_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert axes.get_xlim() == (0.0, 3600.0)
     assert peak < 30e6
+
+
+def test_both_envelopes_are_those_of_each_side(tmp_path: Path) -> None:
+    """Read in one go, they are what each is by itself."""
+    audio = recorded(tmp_path)
+    both = audio.envelopes(["sent", "heard"], 0.2, 1.1, columns=50)
+    for side in ("sent", "heard"):
+        alone = audio.envelope(side, 0.2, 1.1, columns=50)  # type: ignore[arg-type]
+        assert all(np.array_equal(one, two) for one, two in zip(both[side], alone, strict=True))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf"), 1e308, -1e308])
+def test_a_stretch_with_an_odd_time_is_within_the_recording(odd: float, tmp_path: Path) -> None:
+    """A damaged time reads nothing or all, and raises nothing."""
+    audio = recorded(tmp_path)
+    for span in ((odd, 1.0), (0.0, odd)):
+        assert audio.clip("heard", *span).duration <= audio.duration

@@ -187,9 +187,7 @@ class _Sheet:
         view = self._view
         end = min(view.end, view.audio.duration)
         sides: dict[Side, str] = {"sent": "prompt", "heard": "reply"}
-        outlines = {
-            side: view.audio.envelope(side, view.start, end, columns=COLUMNS) for side in sides
-        }
+        outlines = view.audio.envelopes(list(sides), view.start, end, columns=COLUMNS)
         peaks = {
             side: float(max(-low.min(initial=0.0), high.max(initial=0.0)))
             for side, (low, high) in outlines.items()
