@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,18 +98,21 @@ def lane_marks(log: Iterable[Event]) -> dict[str, list[float]]:
     """Return the times of the events of each lane; those of errors once more, in `ERRORS`."""
     marks: dict[str, list[float]] = {lane: [] for lane in (*LANES, ERRORS)}
     for event in log:
-        if not in_a_call(event.time):
+        time, kind = event.time, event.type
+        if not in_a_call(time):
             continue
-        marks[_lane(event)].append(event.time)
-        if is_error(event):
-            marks[ERRORS].append(event.time)
+        lane, may_fail = _kind(kind)
+        marks[LANES[0] if event.direction == "sent" else lane].append(time)
+        if may_fail and is_error(event):
+            marks[ERRORS].append(time)
     return marks
 
 
-def _lane(event: Event) -> str:
-    if event.direction == "sent":
-        return LANES[0]
-    return _PREFIXES.get(event.type.partition(".")[0], "other")
+@functools.lru_cache(maxsize=1_000)
+def _kind(type: str) -> tuple[str, bool]:
+    """Return the lane of what is received of a type, and whether it can say that something failed."""
+    may_fail = type in ("error", "response.done") or type.endswith(".failed")
+    return _PREFIXES.get(type.partition(".")[0], "other"), may_fail
 
 
 def _extent(times: Iterable[Sequence[float]]) -> tuple[float, float]:
