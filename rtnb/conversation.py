@@ -284,9 +284,8 @@ class Conversation:
             start = turn.plays[play][0]
             turn.plays[play] = (time if start is None else start, time)
             turn.touched = time
-            if (
-                cancelled and not turn.holding
-            ):  # the commit and the request that would have followed are not sent
+            # the commit and the request that would have followed are not sent
+            if cancelled and not turn.holding:
                 self._input.manual_commits -= self._requests.withdraw(turn)
                 effects += self._restore(turn)
         return [*effects, *self._next_request()]

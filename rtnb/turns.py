@@ -100,6 +100,16 @@ class Turn:
         return self._state.name
 
     @property
+    def started(self) -> float:
+        """When it was begun, in seconds on the call's clock."""
+        return self._state.started
+
+    @property
+    def ended(self) -> float | None:
+        """When nothing more was to come, in seconds on the call's clock; None until then."""
+        return self._state.ended
+
+    @property
     def prompt(self) -> Clip | str:
         """What was said to the model: a `Clip`, or the text."""
         if self._state.text is not None:

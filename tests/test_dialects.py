@@ -1,4 +1,4 @@
-"""Names on the wire: beta and GA, there and back (PROTOCOL section 2)."""
+"""Names on the wire: beta and GA, there and back."""
 
 from __future__ import annotations
 

@@ -357,7 +357,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._show_session(session)
         turn = self._calls.turn
         running = turn is not None and turn.status == "in_progress"
-        start = turn._state.started if running and turn is not None else session.elapsed - _PAST
+        start = turn.started if running and turn is not None else session.elapsed - _PAST
         now = session.levels if session.state == "open" else {}
         took = session.elapsed - start if running else None
         self._levels.value = views.levels(now, session.recent_levels(start), took)

@@ -317,7 +317,7 @@ class _Sheet:
             text = f"{len(errors) - seen:,} outside of this view"
             right = end - 3 / self._second
             self._note(right, self.rows[ERRORS], text, ha="right", va="center_baseline")
-        starts = [t._state.started for t in self._view.turns if start <= t._state.started < end]
+        starts = [t.started for t in self._view.turns if start <= t.started < end]
         if 1 < len(starts) <= _BRACKETED:
             low, high = self._axes.get_ylim()
             self._axes.vlines(
