@@ -10,6 +10,9 @@ from pathlib import Path
 
 import rtnb
 from rtnb.batch import Batch
+from rtnb.peer import voices
+from rtnb.peer.faults import Faults, Network
+from rtnb.peer.peerlog import PeerCall, PeerEvent, PeerLog
 
 HEAD = """# Public names
 
@@ -18,11 +21,21 @@ Made by `python docs/make_api.py`; `help(rtnb.NAME)` shows one whole, with shape
 | name | what it is |
 |---|---|
 """
-CLASSES = ("Session", "Turn", "Turns", "EventLog", "Clip")
+CLASSES = ("Session", "Turn", "Turns", "EventLog", "Clip", "Peer", "Endpoint")
+VALUES = {
+    "peer.Faults": Faults,
+    "peer.Network": Network,
+    "peer.peerlog.PeerLog": PeerLog,
+    "peer.peerlog.PeerCall": PeerCall,
+    "peer.peerlog.PeerEvent": PeerEvent,
+}
 MODULES = {
     "errors": "The exceptions, one tree; see [errors.md](errors.md).",
     "measure": "Numbers from arrays: where speech begins and ends, when a reply is audible.",
+    "peer": "What a `Peer` is given: `Faults`, `Network`, and `voices`; see [peer.md](peer.md).",
     "plots": "`waveform`, `spectrogram`, `level`, `events` and `timeline`, drawn on matplotlib axes.",
+    "testing": 'pytest fixtures, by `pytest_plugins = ["rtnb.testing"]`: `realtime_peer`, '
+    "`realtime_peer_factory`.",
 }
 
 
@@ -40,7 +53,25 @@ def text() -> str:
         + "\n"
         + "".join(_members(name, getattr(rtnb, name)) for name in CLASSES)
         + _members("batch.Batch", Batch)
+        + _peer()
     )
+
+
+def _peer() -> str:
+    """Return what stands on `rtnb.peer`: its values, whole, and the names of its voices."""
+    rows = [
+        f"| `{name}` | {_summary(getattr(voices, name))} |"
+        for name in voices.__all__
+        if inspect.isclass(getattr(voices, name))
+    ]
+    table = "\n## `rtnb.peer.voices`\n\n" + _summary(voices)
+    table += "\n\n| name | what it is |\n|---|---|\n" + "\n".join(rows) + "\n"
+    return table + "".join(_values(name, cls) for name, cls in VALUES.items())
+
+
+def _values(name: str, cls: type) -> str:
+    """Return a section on a class whose attributes are all that there is of it."""
+    return f"\n## `rtnb.{name}`\n\n{_summary(cls)}\n" + _attributes(cls)
 
 
 def _attributes(cls: type) -> str:

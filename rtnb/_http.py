@@ -132,10 +132,14 @@ def _send(
         # proxies and .netrc could send the key elsewhere than the user named
         http.trust_env = not endpoint.is_loopback
         try:
-            # a redirect would carry the key along
-            return http.post(url, timeout=timeout, allow_redirects=False, **request)
+            # a redirect would carry the key along, and .netrc put another in its place
+            return http.post(url, timeout=timeout, allow_redirects=False, auth=_as_it_is, **request)
         except (requests.RequestException, UnicodeError) as error:
             raise _no_answer(error, endpoint) from None
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _no_answer(error: Exception, endpoint: Endpoint) -> RtnbError:

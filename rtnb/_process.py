@@ -17,7 +17,7 @@ from rtnb._masking import mask
 __all__ = ["contents", "last_line", "start_module", "stderr_file"]
 
 # a child has no business with these
-_KEYS: Final = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "AZURE_OPENAI_API_KEY")
+_KEYS: Final = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "AZURE_OPENAI_API_KEY", "RTNB_PEER_KEY")
 
 
 def stderr_file() -> IO[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable
@@ -15,8 +14,8 @@ from typing import Any, Final
 from rtnb import messages as m
 from rtnb._http import checked_key
 from rtnb._masking import mask
-from rtnb._notebook import colab_secret
-from rtnb.dialects import Json
+from rtnb.dialects import Json, object_at, text_at
+from rtnb.endpoints import is_loopback, key_of_environment
 from rtnb.errors import (
     AnswerError,
     CallClosedError,
@@ -31,16 +30,23 @@ from rtnb.errors import (
 )
 from rtnb.events import Event
 from rtnb.runfiles import RUN
-from rtnb.signaling import (
-    Endpoint,
-    EphemeralKey,
-    as_ephemeral_key,
-    is_loopback,
-)
+from rtnb.shapes import is_azure
+from rtnb.signaling import Endpoint, EphemeralKey, as_ephemeral_key
+from rtnb.tools import Tool
 
-__all__ = ["closed_error", "find_endpoint", "phases", "service_error", "signal", "write_run_info"]
+__all__ = [
+    "check_tools",
+    "closed_error",
+    "find_endpoint",
+    "phases",
+    "service_error",
+    "signal",
+    "why_closed",
+    "write_run_info",
+]
 
 _KEY_NAME: Final = "OPENAI_API_KEY"
+_LONGEST: Final = 300  # characters of a reason that are shown
 
 
 def find_endpoint(
@@ -81,21 +87,37 @@ def find_endpoint(
         Endpoint(target)  # a wrong address is told before a missing key
     if target is not None and is_loopback(target) and api_key is None:
         return Endpoint.for_peer(target)  # the user's key is not for whatever listens here
-    key = _found_key() if api_key is None else checked_key(api_key, "api_key=").reveal()
-    if key is None and needs_key:
+    if target is not None and is_azure(target):
+        return _with_key(Endpoint.azure(target, api_key), needs_key)  # OpenAI's key is not for it
+    found = key_of_environment(_KEY_NAME) if api_key is None else checked_key(api_key, "api_key=")
+    key = None if found is None else found.reveal()
+    made = Endpoint.openai(key) if target is None else Endpoint.openai(key, base_url=target)
+    return _with_key(made, needs_key)
+
+
+def _with_key(endpoint: Endpoint, needs_key: bool) -> Endpoint:
+    if endpoint.key is None and needs_key:
+        name = endpoint.shape.key_name
         raise MissingKeyError(
-            f"No API key: give api_key=, or set {_KEY_NAME} in the environment or in Colab's "
+            f"No API key: give api_key=, or set {name} in the environment or in Colab's "
             "secrets; or call rtnb.Peer(), a realtime server on this machine that needs none."
         )
-    return Endpoint.openai(key) if target is None else Endpoint.openai(key, base_url=target)
+    return endpoint
 
 
-def _found_key() -> str | None:
-    """Return the key of the environment or of Colab's secrets; a blank one is none."""
-    for found in (os.environ.get(_KEY_NAME), colab_secret(_KEY_NAME)):
-        if found and found.strip():
-            return checked_key(found, _KEY_NAME).reveal()
-    return None
+def check_tools(endpoint: Endpoint, tools: Iterable[Tool | Json]) -> None:
+    """Check that functions can be called at all; schemas may be for somebody else to answer.
+
+    Raises
+    ------
+    ConfigurationError
+        The endpoint passes no calls of tools on.
+    """
+    if endpoint.shape.filtered and any(isinstance(tool, Tool) for tool in tools):
+        raise ConfigurationError(
+            f"{endpoint.base_url} filters events and passes no call of a tool on; use "
+            "filtered=False for tools that are Python functions."
+        )
 
 
 def signal(
@@ -131,7 +153,7 @@ def signal(
     key = as_ephemeral_key(key)
     began = time.monotonic()
     model, wanted = session.get("model"), session
-    if key is None and endpoint.exchange_form == "raw":
+    if key is None and endpoint.shape.mints:
         key = endpoint.mint(model=model, session=wanted, timeout=left())
         times["mint"] = time.monotonic() - began
     text = offer()
@@ -162,6 +184,23 @@ def phases(reached: dict[str, float], http: dict[str, float]) -> dict[str, float
             out["total"] = reached[name]
             break
     return {name: round(value, 4) for name, value in out.items()}
+
+
+def why_closed(closed: m.Closed, errors: Iterable[Event]) -> m.Closed:
+    """Return `closed` with the service's own reason, where it has given one before.
+
+    Parameters
+    ----------
+    closed
+        How the call ended.
+    errors
+        The ``error`` events that answered no request of ours.
+    """
+    if closed.kind != "peer_gone":
+        return closed
+    told = [object_at(event.data, "error") for event in errors]
+    said = "".join(text_at(e, "message") for e in told if text_at(e, "code") == "session_expired")
+    return dataclasses.replace(closed, reason=mask(said)[:_LONGEST]) if said else closed
 
 
 def closed_error(closed: m.Closed, endpoint: Endpoint) -> RtnbError:
@@ -205,6 +244,7 @@ def write_run_info(folder: Path, endpoint: Endpoint, session: Json, call: str) -
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "endpoint": endpoint.base_url,
         "dialect": endpoint.dialect_name,
+        "server": endpoint.shape.name,
         "session": session,
         "clock": {"zero": "connect()", "unit": "s", "sample_rate": 48000, "unix": time.time()},
         "versions": _versions(["rtnb", "aiortc", "aioice", "av", "numpy"]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from rtnb.callsetup import find_endpoint, write_run_info
+from rtnb.callsetup import check_tools, find_endpoint, write_run_info
 from rtnb.configuration import (
     UNSET,
     Unset,
@@ -78,7 +78,8 @@ def connect(
     transcription
         True, a model's name or a dict, to have what was said transcribed (it costs extra).
     api_key
-        A standard key. If None: the environment's ``OPENAI_API_KEY``, then Colab's secrets.
+        A standard key. If None: the environment's ``OPENAI_API_KEY``, then Colab's secrets; for a
+        host of Azure's, ``AZURE_OPENAI_API_KEY``.
     ephemeral_key
         A key minted elsewhere, instead of a standard one.
     base_url
@@ -119,7 +120,8 @@ def connect(
     )
     key = as_ephemeral_key(ephemeral_key)
     place = find_endpoint(endpoint, api_key=api_key, base_url=base_url, needs_key=key is None)
-    waiting = Waiting(place, started, mints=key is None and place.exchange_form == "raw")
+    check_tools(place, offered)
+    waiting = Waiting(place, started, mints=key is None and place.shape.mints)
     with following(progress) as line:
         line.watch(waiting.how_far)
         if engine is None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from rtnb.dialects import GA, Dialect, Json, object_at, text_at
+from rtnb.effects import Effect, RunTool, Send, TurnOver
 from rtnb.events import Event
 from rtnb.inputbook import InputBook
 from rtnb.requestbook import RequestBook
@@ -23,31 +23,6 @@ from rtnb.turnstate import Status, ToolCall, TurnState
 __all__ = ["Conversation", "Effect", "RunTool", "Send", "TurnOver"]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this event (GA form)."""
-
-    event: Json
-
-
-@dataclass(frozen=True, slots=True)
-class RunTool:
-    """Run this tool call and report with `Conversation.tool_finished`."""
-
-    turn: TurnState
-    call: ToolCall
-
-
-@dataclass(frozen=True, slots=True)
-class TurnOver:
-    """A turn has reached its final status."""
-
-    turn: TurnState
-
-
-Effect = Send | RunTool | TurnOver
-
-
 class Conversation:
     """The turns, responses and tool calls of one session.
 
@@ -55,6 +30,10 @@ class Conversation:
     ----------
     dialect
         How the server names things.
+    cancels
+        Whether the server stops a reply when it is told to.
+    filtered
+        Whether the server tells neither the beginning nor the end of a response.
 
     Attributes
     ----------
@@ -74,7 +53,7 @@ class Conversation:
         Ids of our events to the ``error`` event that they caused.
     """
 
-    def __init__(self, dialect: Dialect = GA):
+    def __init__(self, dialect: Dialect = GA, *, cancels: bool = True, filtered: bool = False):
         self.turns: list[TurnState] = []
         self.session: Json = {}
         self.detection: Json | None = {"type": "server_vad"}  # the service's default
@@ -83,8 +62,9 @@ class Conversation:
         self.acknowledged: set[str] = set()
         self.refused: dict[str, Event] = {}
         self._dialect = dialect
+        self._cancels = cancels
         self._ids = itertools.count(1)
-        self._responses = ResponseBook(self._answered_turn)
+        self._responses = ResponseBook(self._answered_turn, filtered=filtered)
         self._input = InputBook(self.turns, self._creates_responses)
         self._sent_ids: dict[str, TurnState | None] = {}
         self._updates: deque[str] = deque()
@@ -165,12 +145,21 @@ class Conversation:
     @property
     def speaking(self) -> bool:
         """Whether a response is being made or heard."""
-        return bool(self._responses.active) or self._responses.sounding
+        return self._responses.unfinished or self._responses.sounding
 
     def interrupt(self) -> list[Effect]:
-        """Stop what is being said: cancel the active response, clear the output audio buffer."""
+        """Stop what is being said: cancel the active response, clear the output audio buffer.
+
+        Where the server cannot be told, the turns that are being answered are over all the same.
+        """
         effects: list[Effect] = []
-        if self._responses.active:
+        if not self._cancels:
+            for turn in self.turns:
+                if turn.status == "in_progress" and turn.responses and not turn.holding:
+                    effects += self.abandon(turn, self._sound.now)
+            return effects
+        self._responses.stop(self._sound.now)
+        if self._responses.unfinished:
             effects.append(self._send({"type": "response.cancel"}, None))
         effects.append(self._send({"type": "output_audio_buffer.clear"}, None))
         return effects
@@ -366,7 +355,7 @@ class Conversation:
     def _on_response_created(self, data: Json, event: Event) -> list[Effect]:
         turn = self._responses.created(data, event)
         unwanted = turn is not None and turn.status == "cancelled"
-        return self.interrupt() if unwanted else []
+        return self.interrupt() if unwanted and self._cancels else []
 
     def _on_response_done(self, data: Json, event: Event) -> list[Effect]:
         turn = self._responses.done(data, event)

@@ -62,7 +62,7 @@ def raise_for_status(
     code, said = _error(response)
     told = f" The service says: {said}" if said else ""
     if status in (401, 403):
-        raise _authentication(key, status, code, told)
+        raise _authentication(endpoint, key, status, code, told)
     sentence, kind = _sentence(status, code, doing, endpoint)
     raise kind(sentence + told, status=status, code=code)
 
@@ -82,6 +82,11 @@ def _sentence(
             "as rtnb.connect makes them.",
             OfferRefusedError,
         )
+    if code == "DeploymentNotFound":
+        return (
+            "The Azure resource has no deployment of that name; check deployment= or model=.",
+            ModelError,
+        )
     if code in ("invalid_model", "model_not_found"):
         return (
             "The server does not offer that model to this key; check model=, "
@@ -96,10 +101,14 @@ def _sentence(
             )
         return "Too many requests with this key; wait a little, then try again.", QuotaError
     if status in (404, 405, 501):
-        other = "beta" if endpoint.dialect_name == "ga" else "openai"
+        others = {
+            "openai": "another kind of server: rtnb.Endpoint.beta, .azure, .localai or .speaches",
+            "beta": "the other dialect with rtnb.Endpoint.openai",
+        }
+        what = f"try {others.get(endpoint.shape.name, 'another constructor of rtnb.Endpoint')}"
         return (
             f"{endpoint.base_url} does not know this address (HTTP {status}); check base_url, or "
-            f"try the other dialect with rtnb.Endpoint.{other}.",
+            f"{what}.",
             DialectError,
         )
     if status < 400:
@@ -112,11 +121,16 @@ def _sentence(
 
 
 def _authentication(
-    key: EphemeralKey | None, status: int, code: str | None, told: str
+    endpoint: Endpoint, key: EphemeralKey | None, status: int, code: str | None, told: str
 ) -> AuthenticationError:
     if key is None:
+        name = endpoint.shape.key_name
+        advice = f"check api_key= or {name}" if name else "check api_key="
+        said = f"The server refused the API key; {advice}."
+        if endpoint.key is None:
+            said = "The server wants an API key; give api_key= to the endpoint."
         return AuthenticationError(
-            "The server refused the API key; check api_key= or OPENAI_API_KEY." + told,
+            said + told,
             status=status,
             code=code,
         )

@@ -46,6 +46,7 @@ class InputBook:
             "input_audio_buffer.speech_started": self.speech_started,
             "input_audio_buffer.speech_stopped": self.speech_stopped,
             "input_audio_buffer.committed": self.committed,
+            "conversation.item.added": self.added,
             f"{spoken}.delta": self.transcription,
             f"{spoken}.completed": self.transcription,
             f"{spoken}.failed": self.transcription,
@@ -82,6 +83,14 @@ class InputBook:
             self.manual_commits -= 1
         else:
             self._await_response(item, turn)
+
+    def added(self, data: Json, event: Event) -> None:
+        """Take ``conversation.item.added``: all that tells of a commit where that is filtered."""
+        item, content = text_at(data, "item", "id"), object_at(data, "item").get("content")
+        parts = content if isinstance(content, list) else []
+        spoken = any(text_at(part, "type") == "input_audio" for part in parts)
+        if spoken and item not in self._items and (turn := self._speaker()) is not None:
+            self._items[item] = turn
 
     def transcription(self, data: Json, event: Event) -> None:
         """Take an event of the input's transcription; it may come at any time."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from rtnb import messages as m
 from rtnb.audio import Clip, to_pcm
-from rtnb.callsetup import closed_error, service_error, signal
+from rtnb.callsetup import closed_error, service_error, signal, why_closed
 from rtnb.conversation import Conversation, Effect, RunTool, Send, TurnOver
 from rtnb.dialects import Json
 from rtnb.engine import Engine, call_id
@@ -44,7 +44,9 @@ __all__ = ["LiveCall", "tool_schema"]
 
 logger = logging.getLogger(__name__)
 
-_GRACE: Final = 5.0  # seconds that session.created and session.updated are waited for
+_GRACE: Final = 5.0  # seconds that session.updated is waited for
+_HELLO: Final = 2.0  # the same for session.created
+_SHORT: Final = 0.5  # the same for session.updated where session.created has not come
 _CLOSE: Final = 8.0  # seconds that close() may take
 _AROUND_OUTPUT: Final = 400  # bytes of the event that a tool's result is sent in
 _COMMIT_AFTER: Final = 0.2  # seconds from the last sample to input_audio_buffer.commit
@@ -100,7 +102,9 @@ class LiveCall(Recorded):
         self._out = Outbox(engine, self._id, endpoint.dialect)
         self._started = started
         self._config = config
-        self._conversation = Conversation(endpoint.dialect)
+        self._conversation = Conversation(
+            endpoint.dialect, cancels=endpoint.shape.cancels, filtered=endpoint.shape.filtered
+        )
         self._files = TurnFiles(folder, lambda text: self._out.send(m.Note(self._id, text)))
         self._tools: dict[str, Tool | Json] = {_tool_name(t): t for t in tools}
         self._reached: dict[str, float] = {}
@@ -130,6 +134,8 @@ class LiveCall(Recorded):
                 str(self.folder),
                 loopback=self.endpoint.is_loopback,
                 ice_servers=tuple(ice_servers),
+                channel_label=self.endpoint.shape.label,
+                framing=self.endpoint.shape.framing,
             )
         )
         answer = signal(
@@ -147,7 +153,8 @@ class LiveCall(Recorded):
         with self.changed:
             self._until(lambda: "channel" in self._reached, deadline, "the data channel")
             self.state = "open"
-            self._wait(lambda: bool(self._conversation.session), _GRACE)
+            if not self.endpoint.shape.filtered:
+                self._wait(lambda: bool(self._conversation.session), _HELLO)
         self._configure()
         self._reached["configured"] = self._now()
 
@@ -158,11 +165,13 @@ class LiveCall(Recorded):
             return self._offered
 
     def _configure(self) -> None:
-        """Send the whole configuration but the model, which only minting can choose.
+        """Send the whole configuration but the model, which only signaling can choose.
 
         An empty change changes nothing, and is acknowledged all the same.
         """
-        self.update({k: v for k, v in self._config.items() if k not in ("model", "type")})
+        timeout = _GRACE if self._conversation.session else _SHORT
+        change = {k: v for k, v in self._config.items() if k not in ("model", "type")}
+        self.update(change, timeout=timeout)
 
     def _until(self, ready: Callable[[], bool], deadline: float, what: str) -> None:
         if not self._wait(ready, deadline - time.monotonic()):
@@ -188,7 +197,8 @@ class LiveCall(Recorded):
         change
             Only what changes, e.g. ``{"instructions": "Be brief."}``.
         timeout
-            Seconds of grace; a server that never acknowledges is gone on with.
+            Seconds of grace; a server that never acknowledges is gone on with, and one that filters
+            events is not waited for.
 
         Raises
         ------
@@ -200,6 +210,10 @@ class LiveCall(Recorded):
             event_id, effect = self._conversation.update_session(self._typed(change))
             self._act([effect])
             known = self._conversation
+            if self.endpoint.shape.filtered:
+                return
+            if not known.session:  # it has never said anything of the session
+                timeout = min(timeout, _HELLO)
             self._wait(lambda: event_id in known.acknowledged or event_id in known.refused, timeout)
             if event_id in known.refused:
                 raise service_error(known.refused[event_id], "The service refused session.update")
@@ -250,7 +264,7 @@ class LiveCall(Recorded):
         return event
 
     def _on_closed(self, closed: m.Closed) -> list[Effect]:
-        self._closed = closed
+        self._closed = closed = why_closed(closed, self._conversation.errors)
         self.state = "closed"
         if closed.kind != "closed":
             self.failure = str(closed_error(closed, self.endpoint))
@@ -358,7 +372,8 @@ class LiveCall(Recorded):
         with self.changed:
             call, self.call_id = self.call_id, None
             gone = self._closed is not None and self._closed.kind == "peer_gone"
-        if call and self.endpoint.key is not None and not gone:
+        keyed = self.endpoint.key is not None or not self.endpoint.shape.needs_key
+        if call and keyed and not gone:
             with contextlib.suppress(RtnbError):
                 self.endpoint.hang_up(call)
 

@@ -63,6 +63,8 @@ class Open(Message):
     ice_servers: tuple[dict[str, Any], ...] = ()
     "STUN and TURN servers, as RTCIceServer keywords."
     channel_label: str = "oai-events"
+    framing: str | None = None
+    "How events come wrapped on the channel; see `rtnb.frames`."
     ice_timeout: float = 10.0
     "Seconds from the answer to the first valid pair, before the call is 'UDP blocked'."
     channel_timeout: float = 15.0

@@ -22,6 +22,8 @@ class ResponseBook:
     ----------
     owner
         Called once for each new response: returns the turn that it belongs to, if any.
+    filtered
+        The service tells neither the beginning nor the end of a response.
 
     Attributes
     ----------
@@ -29,10 +31,13 @@ class ResponseBook:
         Ids of the responses that were created and are not done.
     """
 
-    def __init__(self, owner: Callable[[], TurnState | None]):
+    def __init__(self, owner: Callable[[], TurnState | None], *, filtered: bool = False):
         self.active: set[str] = set()
         self._owner = owner
+        self._filtered = filtered
+        self._open: set[str] = set()  # ids of those whose end is not known, announced or not
         self._known: dict[str, tuple[TurnState | None, ResponseState]] = {}
+        self._given_up: set[str] = set()  # ids of those whose sound is not followed any more
         self._whole: set[tuple[str, int]] = set()  # parts whose text is complete
         self._last: ResponseState | None = None  # the one whose sound began last
         self._silent_from: float | None = None  # when a sound last ended
@@ -57,8 +62,21 @@ class ResponseBook:
         """Whether the sound of a response has begun and not ended."""
         return any(
             response.audio_started is not None and response.audio_ended is None
-            for _, response in self._known.values()
+            for key, (_, response) in self._known.items()
+            if key not in self._given_up
         )
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the service may still be making one, as far as is known."""
+        return bool(self._open)
+
+    def stop(self, time: float) -> None:
+        """Take note that we ask for the end of what is being made or heard."""
+        for turn, response in self._known.values():
+            going_on = response.id in self._open or turn is None or turn.status == "in_progress"
+            if going_on and response.audio_ended is None and response.stopped is None:
+                response.stopped = time
 
     def created(self, data: Json, event: Event) -> TurnState | None:
         """Take ``response.created``, and return the turn that it belongs to."""
@@ -80,6 +98,7 @@ class ResponseBook:
         if "audio" in event.type:
             response.audio_expected = True
         if event.type.endswith(".done"):
+            response.said = event.time
             self._whole.add(key)
             response.parts[key] = text_at(data, "transcript") or text_at(data, "text")
         elif key not in self._whole:  # else it has come late
@@ -103,6 +122,7 @@ class ResponseBook:
         response = self._of(data, event)
         response.audio_ended = event.time
         response.cut = event.type.endswith(".cleared")
+        self._open.discard(response.id)
         self._silent_from = event.time
         last = self._last
         if last is not None and response.followed == last.audio_started is not None:
@@ -122,6 +142,7 @@ class ResponseBook:
         described = object_at(data, "response")
         response = self._of({"response_id": described.get("id")}, event)
         self.active.discard(response.id)
+        self._open.discard(response.id)
         response.status = text_at(described, "status") or "completed"
         response.done = event.time
         response.usage = object_at(described, "usage") or None
@@ -132,12 +153,16 @@ class ResponseBook:
 
     def give_up(self, turn: TurnState) -> None:
         """Wait no longer for the end of a turn's responses: they must not keep others from asking."""
-        self.active -= {response.id for response in turn.responses}
+        ids = {response.id for response in turn.responses}
+        self.active -= ids
+        self._open -= ids
+        self._given_up |= ids
 
     def _add(self, key: str, event: Event) -> ResponseState:
-        response = ResponseState(key, event.time, follows=self._silent_from)
+        response = ResponseState(key, event.time, follows=self._silent_from, untold=self._filtered)
         turn = self._owner()
         self._known[key] = (turn, response)
+        self._open.add(key)
         if turn is not None:
             turn.responses.append(response)
             turn.touched = event.time

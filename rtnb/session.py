@@ -6,6 +6,7 @@ What happens underneath is `rtnb.livecall`'s.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final, TypeVar
 from rtnb import _html
 from rtnb import messages as m
 from rtnb.audio import Clip, to_pcm
-from rtnb.callsetup import phases
+from rtnb.callsetup import check_tools, phases
 from rtnb.conversation import Send
 from rtnb.dialects import Json
 from rtnb.eventtext import plain
@@ -29,6 +30,8 @@ from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
 
 __all__ = ["Session"]
+
+logger = logging.getLogger(__name__)
 
 _SETTLE: Final = 2.0  # seconds that the server's turn detection may take to hear the end
 
@@ -174,7 +177,14 @@ class Session(LiveCall):
         """Stop the reply: cancel the response, clear its sound, and wait until the turn is over.
 
         A turn that has no response yet is ended too: its prompt stops, and no answer is wanted.
+        Where the server cannot be told to stop (speaches), the turn is over all the same, and its
+        sound goes on; a warning says so.
         """
+        if not self.endpoint.shape.cancels:
+            logger.warning(
+                "%s cannot be told to stop a reply; its turn is over, its sound goes on.",
+                self.endpoint.base_url,
+            )
         with self.changed:
             self._check_open()
             current = [turn for turn in self.turns if turn.status == "in_progress"]
@@ -203,6 +213,7 @@ class Session(LiveCall):
         error result, and into the turn.
         """
         tool = Tool(function)
+        check_tools(self.endpoint, [tool])
         with self.changed:
             self._tools[tool.name] = tool
         self.update(

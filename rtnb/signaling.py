@@ -5,21 +5,16 @@ Every failure becomes one of rtnb's errors here, with a sentence that holds no k
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import quote, urljoin, urlsplit
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from rtnb import _html
-from rtnb._http import checked_address, checked_key, post
-from rtnb._masking import Secret
-from rtnb.dialects import DIALECTS, Dialect, Json, merged
+from rtnb._http import checked_key, post
+from rtnb.dialects import Json, merged
+from rtnb.endpoints import DEFAULT_MODEL, BaseEndpoint, is_loopback
 from rtnb.errors import ConfigurationError, MissingKeyError
 from rtnb.httperrors import raise_for_answer, raise_for_key, raise_for_status
-from rtnb.sessionview import properties
 
 if TYPE_CHECKING:
     import requests
@@ -33,24 +28,8 @@ __all__ = [
     "is_loopback",
 ]
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
-DEFAULT_MODEL: Final = "gpt-realtime-2.1"
-_BETA_MODEL: Final = "gpt-4o-realtime-preview"
 _TIMEOUT: Final = (10.0, 30.0)  # seconds to connect, seconds to answer
-_FORMS: Final = {
-    "raw": "an ephemeral key is minted, and the offer posted with it",
-    "multipart": "offer and session are posted together with the standard key",
-}
 _HANG_UP_TIMEOUT: Final = (2.0, 3.0)
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether a URL names this machine's loopback address."""
-    host = (urlsplit(url).hostname or "").lower()
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name; one that only begins like an address is not trusted
-        return host == "localhost"
 
 
 class EphemeralKey:
@@ -115,129 +94,32 @@ class SdpAnswer(str):
         return f"<SdpAnswer of {self.call_id or 'a call'}, {len(self)} characters>"
 
 
-@dataclass(frozen=True)
-class Endpoint:
+@dataclass(frozen=True, repr=False)
+class Endpoint(BaseEndpoint):
     """Where calls are made to, and how.
 
-    Use one of the constructors: `openai`, `beta`, `for_peer`.
+    Use one of the constructors: `openai`, `beta`, `azure`, `localai`, `speaches`, `custom`,
+    `for_peer`.
 
     Attributes
     ----------
     base_url : str
-        Up to and with ``/v1``.
+        What all paths are below, up to and with ``/v1``.
+    shape : Shape
+        What is particular to servers of its kind: paths, headers, the data channel's label.
     dialect_name : str
         ``"ga"`` or ``"beta"``.
     exchange_form : str
-        ``"raw"``: mint an ephemeral key, then post the offer with it. ``"multipart"``: post offer
-        and session with the standard key, without minting.
+        How an offer is posted: ``"raw"``, with an ephemeral key where the server mints them;
+        ``"multipart"``, with the session and the standard key; ``"json"``, with the model.
+    default_model : str or None
+        The model where a call names none.
 
     Raises
     ------
     ConfigurationError
         The base URL cannot be used, or a key would travel where others can read it.
     """
-
-    base_url: str
-    key: Secret | None = field(default=None, repr=False)
-    dialect_name: Literal["ga", "beta"] = "ga"
-    exchange_form: Literal["raw", "multipart"] = "raw"
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    default_model: str | None = DEFAULT_MODEL
-
-    def __post_init__(self) -> None:
-        parts = checked_address(self.base_url)
-        if parts.username or parts.password or parts.query:
-            raise ConfigurationError(
-                "A base URL must hold no user, password or query; give the key as api_key=."
-            )
-        if self.key is not None:
-            self._check_secrecy()
-        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
-
-    def _check_secrecy(self) -> None:
-        """Refuse to let any key, a minted one too, travel where others can read it."""
-        parts = urlsplit(self.base_url)
-        if parts.scheme == "http" and not self.is_loopback:
-            raise ConfigurationError(
-                f"A key is not sent over plain http:// to {parts.hostname}; use https://."
-            )
-
-    # --- constructors -----------------------------------------------------------------------------
-
-    @classmethod
-    def openai(
-        cls,
-        api_key: str | None = None,
-        *,
-        base_url: str = OPENAI_URL,
-        multipart: bool = False,
-        safety_identifier: str | None = None,
-    ) -> Endpoint:
-        """Return OpenAI's GA endpoint, or one that speaks like it.
-
-        Parameters
-        ----------
-        api_key
-            A standard key; None where only an ephemeral key will be used.
-        base_url
-            Up to and with ``/v1``.
-        multipart
-            Post offer and session together with the standard key instead of minting first.
-        safety_identifier
-            A hashed user id for the ``OpenAI-Safety-Identifier`` header.
-
-        Raises
-        ------
-        ConfigurationError
-            The key or the base URL cannot be used.
-        """
-        headers = {"OpenAI-Safety-Identifier": safety_identifier} if safety_identifier else {}
-        return cls(
-            base_url, _secret(api_key), exchange_form="multipart" if multipart else "raw",
-            headers=headers,
-        )  # fmt: skip
-
-    @classmethod
-    def beta(cls, base_url: str, api_key: str | None = None) -> Endpoint:
-        """Return an endpoint that speaks the beta dialect (``sessions``, ``?model=&voice=``).
-
-        Raises
-        ------
-        ConfigurationError
-            The key or the base URL cannot be used.
-        """
-        return cls(base_url, _secret(api_key), dialect_name="beta", default_model=_BETA_MODEL)
-
-    @classmethod
-    def for_peer(cls, base_url: str, key: str | None = None) -> Endpoint:
-        """Return the endpoint of an `rtnb.Peer`; one without a key of its own takes any."""
-        return cls(base_url, checked_key(key or "local-peer", "key="))
-
-    # --- what it is -------------------------------------------------------------------------------
-
-    @property
-    def dialect(self) -> Dialect:
-        """The names it uses on the wire."""
-        return DIALECTS[self.dialect_name]
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it is on this machine."""
-        return is_loopback(self.base_url)
-
-    def __repr__(self) -> str:
-        key = "with a key" if self.key is not None else "without a key"
-        return f"<Endpoint {self.base_url} ({self.dialect_name}, {key})>"
-
-    def _repr_html_(self) -> str:
-        pairs = [
-            ("base URL", self.base_url),
-            ("dialect", self.dialect_name),
-            ("key", "set, not shown" if self.key is not None else "none"),
-            ("signaling", _FORMS[self.exchange_form]),
-            ("default model", self.default_model),
-        ]
-        return _html.boxed(_html.head("Endpoint") + properties(pairs), repr(self))
 
     # --- the two requests -------------------------------------------------------------------------
 
@@ -269,17 +151,22 @@ class Endpoint:
         SignalingError
             One of its kinds, with a sentence that says what to do.
         ConfigurationError
-            There is no key, or the request cannot be made.
+            The server mints none, there is no key, or the request cannot be made.
         """
-        wanted = self._session(model, voice, session)
-        if self.dialect_name == "beta":
-            body = {**self.dialect.session_to_wire(wanted)}
-            response = self._post("realtime/sessions", json_body=body, within=timeout)
-        else:
-            body = {"session": wanted}
-            if expires_after is not None:
-                body["expires_after"] = {"anchor": "created_at", "seconds": expires_after}
-            response = self._post("realtime/client_secrets", json_body=body, within=timeout)
+        if self.shape.mint_path is None:
+            raise ConfigurationError(
+                f"Servers like {self.base_url} ({self.shape.name}) mint no keys; rtnb.connect needs "
+                "none, and takes api_key= where the server wants one."
+            )
+        body = self._session(model, voice, session)
+        if self.dialect_name == "ga":
+            body = {"session": body}
+        if expires_after is not None:
+            lifetime = {"expires_after": {"anchor": "created_at", "seconds": expires_after}}
+            body |= lifetime if self.dialect_name == "ga" else {"client_secret": lifetime}
+        response = self._post(
+            self.shape.mint_path, self._standard(), json_body=body, within=timeout
+        )
         raise_for_status(response, "mint a key", self)
         value, expires_at = raise_for_key(response, self)
         return EphemeralKey(value, expires_at=expires_at)
@@ -301,9 +188,9 @@ class Endpoint:
         offer
             SDP with an audio section and a data channel.
         key
-            An ephemeral key; None uses the endpoint's standard key.
+            An ephemeral key; None uses the endpoint's standard key, if it has one.
         model, voice, session
-            For the multipart form and the beta dialect, which carry them here.
+            For the forms that carry them here: all but ``"raw"`` in the GA dialect.
         timeout
             Seconds for the whole request, as for `mint`.
 
@@ -315,24 +202,18 @@ class Endpoint:
             The key cannot be used, or the request cannot be made.
         """
         minted = as_ephemeral_key(key)
-        self._check_secrecy()
-        bearer = minted.reveal() if minted is not None else self._revealed()
-        if self.dialect_name == "beta":
-            query = f"model={quote(model or str(self.default_model))}"
-            query += f"&voice={quote(voice)}" if voice else ""
-            response = self._post(f"realtime?{query}", sdp=offer, bearer=bearer, within=timeout)
-        elif minted is None:
-            wanted = json.dumps(self._session(model, voice, session))
-            files = {
-                "sdp": (None, offer, "application/sdp"),
-                "session": (None, wanted, "application/json"),
-            }
-            response = self._post("realtime/calls", files=files, bearer=bearer, within=timeout)
-        else:
-            response = self._post("realtime/calls", sdp=offer, bearer=bearer, within=timeout)
+        headers = self._standard() if minted is None else _bearer(minted.reveal())
+        if headers:
+            self._check_secrecy()
+        response = self._post(
+            self.shape.calls(self._model(model), voice),
+            headers,
+            within=timeout,
+            **self._offered(offer, minted, model, voice, session),
+        )
         raise_for_status(response, "exchange the offer", self, key=minted)
         answer = SdpAnswer(raise_for_answer(response, self))
-        location = response.headers.get("Location", "")
+        location = response.headers.get("Location", "").partition("?")[0]
         answer.call_id = location.rstrip("/").rpartition("/")[2] or None
         return answer
 
@@ -344,47 +225,93 @@ class Endpoint:
         UnreachableError
             No answer came within 5 s.
         """
-        response = self._post(f"realtime/calls/{quote(call_id)}/hangup", timeout=_HANG_UP_TIMEOUT)
+        path = self.shape.hang_up(call_id)
+        response = self._post(path, self._standard(), timeout=_HANG_UP_TIMEOUT)
         return bool(response.ok)
 
     # --- the wire ---------------------------------------------------------------------------------
 
+    def _offered(
+        self,
+        offer: str,
+        minted: EphemeralKey | None,
+        model: str | None,
+        voice: str | None,
+        session: Json | None,
+    ) -> dict[str, Any]:
+        """Return the body that an offer is posted in, as `_post` takes it."""
+        shape = self.shape
+        if shape.form == "json":
+            return {"json_body": {"sdp": offer, "model": self._model(model)}}
+        # an ephemeral key has its session; the beta dialect has model and voice in the query
+        if shape.mint_path:
+            raw = minted is not None or (shape.form == "raw" and shape.dialect_name == "beta")
+        else:
+            raw = shape.form == "raw"
+        if raw:
+            return {"sdp": offer}
+        wanted = json.dumps(self._session(model, voice, session))
+        files = {
+            "sdp": (None, offer, "application/sdp"),
+            "session": (None, wanted, "application/json"),
+        }
+        return {"files": files}
+
+    def _model(self, model: str | None) -> str | None:
+        chosen = model or self.default_model
+        if chosen is None and self.shape.needs_model:
+            what = "deployment" if self.shape.name.startswith("azure") else "model"
+            raise ConfigurationError(
+                f"{self.base_url} has to be told which {what} to use; give model= to rtnb.connect, "
+                f"or {what}= to the endpoint."
+            )
+        return chosen
+
     def _session(self, model: str | None, voice: str | None, session: Json | None) -> Json:
-        wanted: Json = {"type": "realtime", "model": model or self.default_model}
+        """Return the session object wanted, in the server's form."""
+        wanted: Json = {"type": "realtime"}
+        if chosen := self._model(model or (session or {}).get("model")):
+            wanted["model"] = chosen
         wanted = merged(wanted, session or {})
         if model:
             wanted["model"] = model
         if voice:
             wanted = merged(wanted, {"audio": {"output": {"voice": voice}}})
-        return wanted
+        return self.dialect.session_to_wire(wanted)
 
-    def _revealed(self) -> str:
+    def _standard(self) -> dict[str, str]:
+        """Return the header with the standard key; none where there is none and none is needed."""
         if self.key is None:
+            if not self.shape.needs_key:
+                return {}
+            self._check_secrecy()
             raise MissingKeyError(
                 f"The endpoint {self.base_url} has no key; give api_key= or ephemeral_key=."
             )
-        return self.key.reveal()
+        header = self.shape.key_header
+        if header.lower() == "authorization":
+            return _bearer(self.key.reveal())
+        return {header: self.key.reveal()}
 
     def _post(
         self,
         path: str,
+        headers: dict[str, str],
         *,
         json_body: Json | None = None,
         sdp: str | None = None,
         files: Any = None,
-        bearer: str | None = None,
         timeout: tuple[float, float] = _TIMEOUT,
         within: float | None = None,
     ) -> requests.Response:
         """Post, and return the answer; `timeout` is for each part, `within` for the whole."""
-        revealed = self._revealed() if bearer is None else bearer
-        headers = {**self.headers, "Authorization": f"Bearer {revealed}"}
+        headers = {**self.headers, **headers}
         if sdp is not None:
             headers |= {"Content-Type": "application/sdp"}
         if json_body is None:
             headers |= {"Accept": "application/sdp"}
         return post(
-            urljoin(self.base_url + "/", path),
+            f"{self.base_url}/{path}",
             self,
             timeout=timeout,
             within=within,
@@ -395,5 +322,5 @@ class Endpoint:
         )
 
 
-def _secret(key: str | None) -> Secret | None:
-    return None if key is None else checked_key(key, "api_key=")
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}

@@ -9,11 +9,12 @@ from typing import Final
 from rtnb.measure import AUDIBLE_LEVEL
 from rtnb.turnstate import ResponseState, Status, TurnState
 
-__all__ = ["NO_REPLY", "QUIET", "TAIL", "OpenTurns", "Sound", "final_status", "outcome"]
+__all__ = ["DEAF", "NO_REPLY", "QUIET", "TAIL", "OpenTurns", "Sound", "final_status", "outcome"]
 
 NO_REPLY: Final = 10.0  # seconds of nothing, after the prompt, that make a turn "no_reply"
 TAIL: Final = 0.3  # seconds kept after the end of a reply's sound
 _ROUNDING: Final = 1e-9  # seconds; a tail subtracted and added again is not quite what it was
+DEAF: Final = 2.0  # seconds for which the sound of a reply that we stopped may go on
 QUIET: Final = 1.0  # seconds of quiet that end a reply where the service does not say so
 
 
@@ -99,7 +100,9 @@ def final_status(turn: TurnState, sound: Sound) -> Status | None:
     given_up = sound.now - turn.touched > NO_REPLY
     if _answer_to_come(turn):
         return outcome(turn) if given_up else None
-    ends = [_sound_end(response, sound, given_up) for response in turn.responses]
+    # a long reply may sound long after the last event of a server that filters them
+    faded = given_up and sound.now - (sound.last_audible or 0.0) > NO_REPLY
+    ends = [_sound_end(response, sound, faded) for response in turn.responses]
     known = [end for end in ends if end is not None]
     # the sound's last samples must be on disk before the turn says it is complete
     if len(known) < len(ends) or sound.written < max(known) + TAIL - _ROUNDING:
@@ -134,6 +137,9 @@ def _sound_end(response: ResponseState, sound: Sound, given_up: bool) -> float |
         ended = response.audio_ended
         if ended is not None and sound.now - ended > QUIET:
             return ended  # a server that filters response.done
+        for end in (_untold_end(response, sound), _stopped_end(response, sound)):
+            if end is not None:
+                return end
         return sound.now - TAIL if given_up else None  # there is no end to keep a tail of
     if not response.audio_expected:
         return response.done - TAIL
@@ -141,10 +147,20 @@ def _sound_end(response: ResponseState, sound: Sound, given_up: bool) -> float |
         return response.audio_ended
     if response.status in ("failed", "cancelled") and response.audio_started is None:
         return response.done
+    if (end := _stopped_end(response, sound)) is not None:
+        return end
     # the service does not say: the sound itself decides
     since = max(response.done, response.audio_started or 0.0, sound.last_audible or 0.0)
     patience = QUIET if response.audio_started is None else 5 * QUIET
     return since if sound.written > since + patience else None
+
+
+def _untold_end(response: ResponseState, sound: Sound) -> float | None:
+    """Return the end of a written response, where the server tells none."""
+    only_text = response.untold and not response.audio_expected
+    if only_text and response.said is not None and sound.now - response.said > QUIET:
+        return response.said - TAIL  # there is no sound to keep a tail of
+    return None
 
 
 def outcome(turn: TurnState) -> Status:
@@ -154,7 +170,7 @@ def outcome(turn: TurnState) -> Status:
     if not turn.responses:
         return "no_reply"
     last = turn.responses[-1]
-    if last.cut or last.status == "cancelled":
+    if last.cut or last.status == "cancelled" or _stopped_untold(last):
         return "cancelled"
     sounded = last.audio_started is not None or last.audio_ended is not None
     if last.status == "in_progress" and not sounded and not last.transcript:
@@ -162,3 +178,20 @@ def outcome(turn: TurnState) -> Status:
     if last.status in ("failed", "incomplete"):
         return "failed" if last.status == "failed" else "incomplete"
     return "completed"
+
+
+def _stopped_end(response: ResponseState, sound: Sound) -> float | None:
+    """Return the end of a response that we stopped, where the server does not say that it did."""
+    if response.stopped is None or response.audio_ended is not None:
+        return None
+    since = max(response.stopped, sound.last_audible or 0.0)
+    if sound.written > since + QUIET:
+        return since
+    # a server that does not stop is not waited for
+    return sound.written - TAIL if sound.written > response.stopped + DEAF else None
+
+
+def _stopped_untold(response: ResponseState) -> bool:
+    """Return whether we ended a response, and the server does not say that it did."""
+    asked = response.stopped is not None and response.audio_ended is None
+    return asked and (response.done is None or response.audio_expected)

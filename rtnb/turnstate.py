@@ -64,6 +64,12 @@ class ResponseState:
         Tokens, as in the event.
     error : str or None
         The service's reason for a failed or incomplete response.
+    untold : bool
+        The service tells neither its beginning nor its end: it filters events.
+    said : float or None
+        When a part of its words was last said to be complete.
+    stopped : float or None
+        When we asked for its end, before its sound had ended.
     """
 
     id: str
@@ -79,6 +85,9 @@ class ResponseState:
     truncated: float | None = None
     usage: dict[str, Any] | None = None
     error: str | None = None
+    untold: bool = False
+    said: float | None = None
+    stopped: float | None = None
     parts: dict[tuple[str, int], str] = field(default_factory=dict)
 
     @property

@@ -24,6 +24,7 @@ from rtnb.peer import handle
 
 ROOT: Final = Path(rtnb.__file__).parents[1]
 GREETING: Final = str(ROOT / "samples" / "greeting.wav")
+SECRET: Final = "secret-of-this-test-0123"
 
 
 class FakePeer:
@@ -34,7 +35,9 @@ class FakePeer:
     def __init__(self, **options: Any):
         self.options = options
         self.url = "http://127.0.0.1:1/v1"
+        self.key = options.get("key")
         self.closed = False
+        self.log_text = "one\ntwo"
         self.made.append(self)
 
     def __enter__(self) -> FakePeer:
@@ -43,7 +46,10 @@ class FakePeer:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
-    def wait(self) -> None:
+    def close(self) -> None:
+        self.closed = True
+
+    def wait(self, timeout: float | None = None) -> None:
         raise KeyboardInterrupt
 
 
@@ -109,7 +115,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], ["replay", "serve", "--version"]),
         (["replay"], ["PROMPT", "--to", "--voice", "--model", "--out", "openai"]),
-        (["serve"], ["--host", "--port", "127.0.0.1", "8177"]),
+        (["serve"], ["--host", "--port", "127.0.0.1", "8177", "--key", "RTNB_PEER_KEY"]),
+        (["serve"], ["--voice", "--script", "--replay", "--mode", "--reply-after", "--log"]),
     ],
 )
 def test_help(command: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +128,15 @@ def test_help(command: list[str], words: list[str], capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["play"], ["replay"], ["replay", GREETING, "--speed", "2"], ["serve", "--port", "x"]],
+    [
+        [],
+        ["play"],
+        ["replay"],
+        ["replay", GREETING, "--speed", "2"],
+        ["serve", "--port", "x"],
+        ["serve", "--voice", "parrot", "--script", "f.yaml"],
+        ["serve", "--mode", "telephone"],
+    ],
 )
 def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What is not understood is code 2, with the usage."""
@@ -257,9 +272,87 @@ def test_serving_prints_its_url_and_ends_with_an_interrupt(
 ) -> None:
     """An interrupt is how a server is meant to end: code 0."""
     assert exit_code("serve", "--host", "127.0.0.2", "--port", "0") == 0
-    assert peers[0].options == {"host": "127.0.0.2", "port": 0}
-    assert "http://127.0.0.1:1/v1" in capsys.readouterr().out
+    assert given(peers) == {"host": "127.0.0.2", "port": 0, "mode": "openai"}
+    assert capsys.readouterr().out == (
+        "rtnb serves http://127.0.0.1:1/v1\n"
+        "It speaks by the voice default, takes any key, and ends with Ctrl-C.\n"
+        "Connect with rtnb.connect('http://127.0.0.1:1/v1'), or any client with that base URL.\n"
+    )
     assert peers[0].closed
+
+
+def given(peers: list[FakePeer]) -> dict[str, Any]:
+    """Return what the one peer was asked for."""
+    return {name: value for name, value in peers[0].options.items() if value is not None}
+
+
+def test_serving_takes_what_a_peer_takes(peers: list[FakePeer]) -> None:
+    """Voice, delay and shape are those of `rtnb.Peer`."""
+    words = ["--voice", "parrot", "--reply-after", "0.5", "--mode", "azure"]
+    assert exit_code("serve", *words) == 0
+    rest = {"host": "127.0.0.1", "port": 8177}
+    assert given(peers) == {"voice": "parrot", "reply_after": 0.5, "mode": "azure"} | rest
+
+
+def test_serving_replays_a_run(peers: list[FakePeer], capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder goes to the peer, which checks it."""
+    assert exit_code("serve", "--replay", "runs/first") == 0
+    assert given(peers)["replay"] == "runs/first"
+    assert "It replays runs/first, takes any key" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--key", SECRET], []], ids=["option", "variable"])
+def test_a_served_key_is_used_and_never_shown(
+    words: list[str],
+    peers: list[FakePeer],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the command line or the environment; what is printed stands KEY in its place."""
+    if not words:
+        monkeypatch.setenv("RTNB_PEER_KEY", SECRET)
+    assert exit_code("serve", *words) == 0
+    assert peers[0].options["key"] == SECRET
+    shown = capsys.readouterr()
+    assert SECRET not in shown.out + shown.err
+    assert "api_key=KEY" in shown.out
+
+
+def test_an_empty_key_is_not_any_key(
+    peers: list[FakePeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--key "$KEY"` without a KEY must open nothing: the peer refuses it."""
+    monkeypatch.setenv("RTNB_PEER_KEY", SECRET)
+    exit_code("serve", "--key", "")
+    assert peers[0].options["key"] == ""
+
+
+def test_serving_speaks_by_a_script(tmp_path: Path, peers: list[FakePeer]) -> None:
+    """The file is read here, and goes to the peer as a voice."""
+    script = tmp_path / "rules.yaml"
+    script.write_text("- say: Hello.\n")
+    assert exit_code("serve", "--script", str(script)) == 0
+    assert repr(peers[0].options["voice"]) == "<Script of 1 rule>"
+
+
+@pytest.mark.parametrize("rules", [None, "- shout: Hello.\n", "- [\n"])
+def test_a_script_that_cannot_be_used_is_one_sentence(
+    rules: str | None, tmp_path: Path, peers: list[FakePeer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code 2, and nothing is started."""
+    script = tmp_path / "rules.yaml"
+    if rules is not None:
+        script.write_text(rules)
+    assert exit_code("serve", "--script", str(script)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("rtnb: ") and said.count("\n") == 1 and "rules.yaml" in said
+    assert peers == []
+
+
+def test_serving_shows_the_log_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole lines only: half a line may be half a key."""
+    assert exit_code("serve", "--log") == 0
+    assert capsys.readouterr().err == "one\n"
 
 
 # --- for real ------------------------------------------------------------------------------------
@@ -309,14 +402,22 @@ def test_a_real_replay_leaves_a_run(replayed: tuple[Path, int, str, str]) -> Non
     assert rtnb.open_run(folder).turns[0].transcript == "Hello! I am doing fine today."
 
 
-def test_a_real_server(tmp_path: Path) -> None:
-    """`rtnb serve` answers on the URL it prints, and an interrupt ends it with code 0."""
-    with start("serve", "--port", "0", cwd=tmp_path) as process:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_real_server(number: int, tmp_path: Path) -> None:
+    """`rtnb serve` answers on the URL it prints, and an interrupt or `kill` ends it with code 0."""
+    with start("serve", "--port", "0", "--key", SECRET, "--log", cwd=tmp_path) as process:
         assert process.stdout is not None
-        url = process.stdout.readline().split()[2].rstrip(";")
-        with closing(requests.post(f"{url}/realtime/client_secrets", json={}, timeout=10)) as got:
-            assert got.status_code in (200, 401)
-        process.send_signal(signal.SIGINT)
+        url = process.stdout.readline().split()[2]
+        address = f"{url}/realtime/client_secrets"
+        with closing(requests.post(address, json={}, timeout=10)) as refused:
+            assert refused.status_code == 401
+        head = {"Authorization": f"Bearer {SECRET}"}
+        with closing(requests.post(address, json={}, headers=head, timeout=10)) as got:
+            assert got.status_code == 200
+        process.send_signal(number)
         assert process.wait(30) == 0
         assert process.stderr is not None
-        assert process.stderr.read() == ""
+        log = process.stderr.read()
+        assert "listening on 127.0.0.1" in log and "Traceback" not in log and SECRET not in log
+    with pytest.raises(requests.ConnectionError):
+        requests.post(address, json={}, timeout=10)

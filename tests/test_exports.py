@@ -57,6 +57,15 @@ def test_a_public_name_is_there_and_documented(name: str) -> None:
         assert (inspect.getdoc(value) or "").strip()
 
 
+def test_every_listed_name_is_there_without_test_tools() -> None:
+    """`help(rtnb)` gets every attribute; pytest, which `rtnb.testing` needs, may be missing."""
+    code = (
+        "import sys, inspect; sys.modules['pytest'] = None; import rtnb; "
+        "print(len(inspect.getmembers(rtnb)) > 50)"
+    )
+    assert printed_by(code) == ["True"]
+
+
 def test_tab_completion_lists_every_name() -> None:
     """`dir(rtnb)` has every public name and module before any of them was used."""
     listed = printed_by("import rtnb; print(*dir(rtnb))")

@@ -22,28 +22,37 @@ FLOORS: Final = {
     0: "errors _plain _html clipview _masking messages _process _bundled _notebook",
     1: (
         "audio _audiofile events eventrows eventtext eventview eventwindow measure meters pagecontext "
-        "sdp runfiles runaudio"
+        "sdp runfiles runaudio frames"
     ),
     2: (
         "dialects turnstate turnover inputbook requestbook responsebook tools toolruns conversation "
         "turns turntimes turnview turnlist sessionview progress liveline recorded runs plots plotting "
         "plotting.canvas plotting.lanes plotting.lettering plotting.sound plotting.spans "
-        "plotting.spectrogram plotting.timeline prompts configuration"
+        "plotting.spectrogram plotting.timeline prompts configuration shapes effects"
     ),
-    3: "_http signaling httperrors callsetup engine",
+    3: "_http endpoints signaling httperrors callsetup engine",
     4: "outbox livecall session registry turnfiles connecting",
     5: (
         "batch followed inspector panel panel.calls panel.console panel.controls panel.form "
         "panel.parts panel.picker panel.record panel.state panel.views panel.work"
     ),
-    6: "__init__ cli",
+    6: "__init__ cli testing",
 }
 MEDIA: Final = (
     "media media.__main__ media.aiortc_hooks media.call media.capture media.fallback media.host "
     "media.opus media.recorder media.recording media.tracks"
 )
 PEER: Final = (
-    "peer peer.__main__ peer.audible peer.call peer.conversation peer.fingerprint peer.handle "
+    "peer.channel peer.disturbed peer.faults peer.impairment peer.incoming peer.journal peer.outgoing "
+    "peer.outputitems peer.speaking "
+    "peer.checks peer.listening peer.responding peer.sessionchecks peer.userturn peer.wireaudio "
+    "peer.recordedparts peer.recordedrun peer.recordedsound peer.replayeditems "
+    "peer.refusals peer.replayedreplies peer.replayedresponse peer.replaying peer.replayqueue "
+    "peer.betawire peer.heard peer.mouth peer.reply peer.script peer.speech peer.timbre "
+    "peer.bodies peer.guard peer.minting peer.modes peer.sideband "
+    "peer.control peer.link peer.peerlog peer.remote peer.serving peer.uservoice "
+    "peer peer.__main__ peer.answers peer.audible peer.call peer.conversation peer.fingerprint "
+    "peer.handle "
     "peer.hearing peer.httperrors peer.inputbuffer peer.items peer.keys peer.repertoire "
     "peer.offers peer.outputs peer.replytrack peer.responses peer.server peer.settings "
     "peer.signaling peer.toolcalls peer.transcription peer.usage peer.vad peer.voices peer.wire"
@@ -63,7 +72,7 @@ ACROSS: Final = {
     ("peer.hearing", "media.capture"): "`Reorder` and `unwrap`: both ends order packets alike",
 }
 # only these may hold the handle of the peer's process
-HANDLE: Final = {"__init__", "cli", "panel.console"}
+HANDLE: Final = {"__init__", "cli", "panel.console", "testing"}
 PRIVATE: Final = re.compile(r"^_RTC\w+__|^_handle_rtp_packet$|^_send_rtp$")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,6 +45,7 @@ def test_nothing_is_missing() -> None:
         (RTCRtpReceiver, "_handle_rtp_packet", "receive"),
         ("aiortc.rtcdtlstransport.RTCDtlsTransport", "_send_rtp", "send"),
         (aioice.ice, "get_host_addresses", "addresses"),
+        (aioice.ice.Connection, "_check_periodic", "checks"),
     ],
 )
 def test_a_part_that_is_gone_is_missed(
@@ -128,6 +129,69 @@ def test_loopback_only_refuses_rather_than_leak(other_aiortc: None) -> None:
         pass
 
 
+# --- connecting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "resolving", "begun", "goes_on"),
+    [
+        (["IN_PROGRESS", "SUCCEEDED", "FAILED"], 0, True, False),
+        (["IN_PROGRESS", "WAITING"], 0, True, True),
+        (["IN_PROGRESS", "FROZEN"], 0, True, True),
+        (["IN_PROGRESS"], 1, True, True),
+        ([], 0, True, True),
+        (["WAITING"], 0, False, False),
+    ],
+    ids=["all begun", "one waits", "one is frozen", "a name is looked up", "none yet", "over"],
+)
+def test_checks_are_begun_until_none_is_left(
+    states: list[str], resolving: int, begun: bool, goes_on: bool
+) -> None:
+    """Then aioice waits for what comes of them, instead of looking every 20 ms."""
+    state = aioice.ice.CandidatePair.State
+    pairs = [SimpleNamespace(state=getattr(state, name), task=None) for name in states]
+    connection: Any = SimpleNamespace(
+        _check_periodic=lambda: begun, _check_list=pairs, _remote_candidates_resolving=resolving
+    )
+    aiortc_hooks._end_after_last_check(connection)
+    assert connection._check_periodic() is goes_on
+
+
+@pytest.mark.parametrize("other_aiortc", ["checks"], indirect=True)
+def test_connecting_declines(other_aiortc: None) -> None:
+    """A connection that does not fit is left as it is."""
+    assert not aiortc_hooks.connect_at_once(SimpleNamespace())  # type: ignore[arg-type]
+
+
+def test_a_connection_comes_about_without_waiting_for_the_next_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both ends are connected though the pause between two checks never ends."""
+
+    async def main() -> None:
+        caller, callee = bare_connection(), bare_connection()
+        channel, opened = caller.createDataChannel("events"), asyncio.Event()
+        channel.on("open", opened.set)
+        with loopback_only():
+            assert aiortc_hooks.connect_at_once(caller)
+            await caller.setLocalDescription(await caller.createOffer())
+            await callee.setRemoteDescription(caller.localDescription)
+            assert aiortc_hooks.connect_at_once(callee)
+            await callee.setLocalDescription(await callee.createAnswer())
+        await caller.setRemoteDescription(callee.localDescription)
+        async with asyncio.timeout(10):
+            await opened.wait()
+        await caller.close()
+        await callee.close()
+
+    def endless(delay: float, *result: Any) -> Any:
+        return sleep(60 if delay == 0.02 else delay, *result)
+
+    sleep = asyncio.sleep
+    monkeypatch.setattr("aioice.ice.asyncio.sleep", endless)
+    asyncio.run(main())
+
+
 # --- packets -------------------------------------------------------------------------------------
 
 
@@ -154,6 +218,39 @@ def test_watching_declines(other_aiortc: None) -> None:
     sender = SimpleNamespace(transport=SimpleNamespace())
     assert not aiortc_hooks.watch_sender(sender, print)  # type: ignore[arg-type]
     assert vars(sender.transport) == {}
+
+
+@pytest.mark.parametrize("other_aiortc", ["send"], indirect=True)
+def test_intercepting_declines(other_aiortc: None) -> None:
+    """A sender that does not fit is left as it is."""
+    sender = SimpleNamespace(transport=SimpleNamespace())
+    assert not aiortc_hooks.intercept_sender(sender, print)  # type: ignore[arg-type]
+    assert vars(sender.transport) == {}
+
+
+def test_intercepted_packets_go_when_they_are_told_to() -> None:
+    """Each of the stream's own is handed over with what sends it, any number of times; RTCP goes."""
+    sent: list[bytes] = []
+
+    async def send(data: bytes) -> None:
+        sent.append(data)
+
+    async def carry(packet: aiortc_hooks.RtpDeparture, give: Callable[[], Awaitable[None]]) -> None:
+        assert packet.size == 12
+        for _ in range(packet.sequence):
+            await give()
+
+    async def main() -> None:
+        sender = SimpleNamespace(transport=SimpleNamespace(_send_rtp=send), _ssrc=5)
+        assert aiortc_hooks.intercept_sender(sender, carry)  # type: ignore[arg-type]
+        for data in (*ours, rtcp, theirs):
+            await sender.transport._send_rtp(data)
+
+    ours = [struct.pack("!BBHII", 0x80, 111, copies, 960, 5) for copies in (0, 1, 2)]
+    rtcp = struct.pack("!BBHII", 0x80, 200, 7, 960, 5)
+    theirs = struct.pack("!BBHII", 0x80, 111, 7, 960, 6)
+    asyncio.run(main())
+    assert sent == [ours[1], ours[2], ours[2], rtcp, theirs]
 
 
 @pytest.mark.parametrize("other_aiortc", ["receive"], indirect=True)

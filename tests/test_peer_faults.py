@@ -12,14 +12,14 @@ from aiortc import RTCRtpSender
 from peer_client import Caller, exchange, prompt_pcm
 
 from rtnb.audio import Clip
-from rtnb.dialects import GA
 from rtnb.media import opus
 from rtnb.peer.call import Call
 from rtnb.peer.conversation import Conversation
+from rtnb.peer.mouth import Mouth
 from rtnb.peer.outputs import Say
 from rtnb.peer.replytrack import ReplyTrack
 from rtnb.peer.server import Setup, make_signaling
-from rtnb.peer.settings import default_session
+from rtnb.peer.speaking import Reports, Speaking
 
 TEXT = {"output_modalities": ["text"]}
 
@@ -63,10 +63,10 @@ def fail_once(monkeypatch, name):
     real = getattr(Conversation, name)
     failures = [RuntimeError("a mistake")]
 
-    def method(self, *arguments):
+    def method(self, *arguments, **named):
         if failures:
             raise failures.pop()
-        return real(self, *arguments)
+        return real(self, *arguments, **named)
 
     monkeypatch.setattr(Conversation, name, method)
 
@@ -220,43 +220,45 @@ def test_a_call_that_cannot_be_answered_is_forgotten(monkeypatch):
     monkeypatch.setattr(Call, "answer", answer)
 
     async def main(url, signaling):
-        assert (await exchange(url, "v=0"))[0] == 500
+        caller = Caller()
+        assert (await exchange(url, await caller.offer()))[0] == 500
         assert signaling.calls == {}
+        await caller.pc.close()
 
     serving(main)
 
 
-def test_what_a_user_said_is_not_kept_encoded():
+@pytest.mark.parametrize("echo", [True, False])
+def test_what_a_user_said_is_not_kept_encoded(echo):
     """Audio that is played back is encoded for once; the peer's own clips are kept."""
 
     async def main():
-        conversation = Conversation(
-            default_session("s"),
-            voice=None,
-            recognise=lambda samples: None,
-            clock=asyncio.get_running_loop().time,
-        )
-        call = Call("rtc_1", conversation, GA, lambda _: None)
-        call._track = ReplyTrack(encoded=True)
-        said = (Clip.tone(333, 0.1).samples * 9_000).astype(np.int16).tobytes()
-        before = opus.encode.cache_info()
-        call._saying["r"] = None
-        await call._say(Say("r", said, echo=True))
-        packet = bytes(await call._track.recv())
-        assert opus.encode.cache_info() == before
-        assert packet == opus.encode(said)[0]
-        await call.close()
+        said = (Clip.tone(333 + echo, 0.1).samples * 9_000).astype(np.int16).tobytes()
+        track = ReplyTrack(encoded=True)
+        speaking = Speaking(track, Reports(started=print, ended=print, cut=print))
+        before = opus.encoding_of.cache_info().misses
+        speaking.say(Say("r", said, echo=echo))
+        packet = bytes(await track.recv())
+        assert opus.encoding_of.cache_info().misses == before + (not echo)
+        assert packet == opus.Encoding(said).packet(0)
+        track.stop()
 
     asyncio.run(main())
 
 
-def test_a_turn_of_speech_with_a_broken_tool_is_not_silent(monkeypatch):
-    """A mistake while a spoken turn is answered reaches the client."""
-    monkeypatch.setattr("rtnb.peer.conversation.asked", None)
+def test_a_turn_of_speech_with_a_broken_voice_is_not_silent(monkeypatch):
+    """A mistake while a spoken turn is answered makes the response fail."""
+
+    async def render(self, turn, **how):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(Mouth, "render", render)
 
     async def test(caller):
         await caller.until("session.created")
         caller.play(prompt_pcm("greeting").tobytes())
-        assert (await caller.until("error"))["error"]["type"] == "server_error"
+        response = (await caller.until("response.done"))["response"]
+        assert response["status"] == "failed"
+        assert response["status_details"]["error"]["type"] == "server_error"
 
     calling(test)

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import contextlib
 import json
 
 import aiohttp
-import openai
 import pytest
-from aiohttp.test_utils import TestServer
-from peer_client import KEY, Caller, exchange, mint, post
+from peer_client import KEY, calling, exchange, mint, post
+from peer_serving import Clock, an_offer, error_of, serving
 
 from rtnb.dialects import BETA
 from rtnb.peer.conversation import Conversation
-from rtnb.peer.server import Setup, make_signaling
+from rtnb.peer.faults import Faults
+from rtnb.peer.keys import KeyRefused, Keys
 from rtnb.peer.settings import default_session
-from rtnb.peer.voices import default
 
 MULTIPART_KEY = "sk-peer-0123456789abcdef"
-
-
-class Clock:
-    """Unix seconds, moved by hand."""
-
-    def __init__(self):
-        self.now = 1_800_000_000.0
-
-    def __call__(self):
-        """Return the time."""
-        return self.now
-
-
-def serving(test, *, key=None, clock=None):
-    """Run a test against the routes, served in this process on a free port of 127.0.0.1."""
-
-    async def main():
-        signaling = make_signaling(Setup(key=key), clock=clock or Clock())
-        async with TestServer(signaling.app(), host="127.0.0.1") as server:
-            await test(f"http://127.0.0.1:{server.port}/v1")
-
-    asyncio.run(main())
-
-
-async def an_offer():
-    caller = Caller()
-    offer = await caller.offer()
-    await caller.pc.close()
-    return offer
-
-
-def error_of(text):
-    error = json.loads(text)["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
 
 
 def test_minting_answers_with_the_effective_session():
@@ -99,6 +63,21 @@ def test_an_ephemeral_key_starts_several_calls_until_it_expires():
     serving(test, clock=clock)
 
 
+def test_large_sessions_of_ephemeral_keys_do_not_pile_up():
+    """The oldest keys are forgotten when what they stand for is too much; the others go on."""
+    keys = Keys(None, lambda: 0.0)
+    session = default_session("sess_1") | {"instructions": "x" * 1_000_000}
+    minted = [keys.mint(session, 600)[0] for _ in range(40)]
+    assert keys.check(f"Bearer {minted[-1]}").session == session
+    with pytest.raises(KeyRefused):
+        keys.check(f"Bearer {minted[0]}")
+    known = 0
+    for key in minted:
+        with contextlib.suppress(KeyRefused):
+            known += keys.check(f"Bearer {key}").session is not None
+    assert 10 < known <= 16
+
+
 @pytest.mark.parametrize(
     ("body", "code", "param"),
     [
@@ -110,6 +89,7 @@ def test_an_ephemeral_key_starts_several_calls_until_it_expires():
         ('{"expires_after": {"seconds": 7201}}', "invalid_value", "expires_after.seconds"),
         ('{"expires_after": {"seconds": "60"}}', "invalid_value", "expires_after.seconds"),
         ('{"expires_after": {"anchor": "now"}}', "invalid_value", "expires_after.anchor"),
+        ('{"model": "gpt-realtime"}', "unknown_parameter", "model"),
         ('{"session": {}}', "missing_required_parameter", "session.type"),
         ('{"session": "x"}', "invalid_type", "session"),
         ('{"session": {"type": "realtime", "voice": "x"}}', "unknown_parameter", "session.voice"),
@@ -119,7 +99,8 @@ def test_what_minting_refuses(body, code, param):
     """400 with the parameter that is wrong."""
 
     async def test(url):
-        status, _, text = await post(f"{url}/realtime/client_secrets", data=body)
+        kind = {"Content-Type": "application/json"}
+        status, _, text = await post(f"{url}/realtime/client_secrets", data=body, headers=kind)
         error = error_of(text)
         assert (status, error["code"], error["param"]) == (400, code, param)
 
@@ -209,32 +190,6 @@ def test_an_unknown_model_is_minted_and_then_refused():
         error = error_of(text)
         assert (status, error["code"]) == (400, "invalid_model")
         assert "not supported in realtime mode" in error["message"]
-
-    serving(test)
-
-
-def test_the_official_client_mints_exchanges_and_hangs_up():
-    """Raw and multipart, as the openai SDK sends them; the session of the form counts."""
-
-    async def test(url):
-        def use(offer):
-            with openai.OpenAI(api_key=KEY, base_url=url, max_retries=0) as client:
-                minted = client.realtime.client_secrets.create(session={"type": "realtime"})
-                assert minted.session.object == "realtime.session"
-                raw = client.realtime.calls.create(sdp=offer)
-                assert raw.response.status_code == 201
-                session = {"type": "realtime", "model": "gpt-unknown"}
-                with pytest.raises(openai.BadRequestError) as caught:
-                    client.realtime.calls.create(sdp=offer, session=session)
-                assert caught.value.code == "invalid_model"
-                session["model"] = "gpt-realtime-2.1-mini"
-                both = client.realtime.calls.create(sdp=offer, session=session)
-                location = both.response.headers["location"]
-                assert location.startswith("/v1/realtime/calls/rtc_")
-                client.realtime.calls.hangup(location.rsplit("/", 1)[1])
-                assert both.response.headers["content-type"].startswith("application/sdp")
-
-        await asyncio.to_thread(use, await an_offer())
 
     serving(test)
 
@@ -346,7 +301,6 @@ def test_a_beta_event_of_wrong_types_is_refused(event):
     """The names are changed as far as there are any; the peer refuses the rest."""
     conversation = Conversation(
         default_session("s") | {"temperature": 0.8},
-        voice=default,
         recognise=lambda samples: None,
         clock=lambda: 0.0,
     )
@@ -424,23 +378,21 @@ def test_unknown_routes_and_methods_have_the_same_error_body():
     serving(test)
 
 
-def test_a_body_that_is_too_large_is_refused():
-    """413, and the peer goes on."""
-
-    async def test(url):
-        status, _, text = await post(f"{url}/realtime/calls", data=io.BytesIO(b"v" * 2_000_000))
-        assert status == 413 and error_of(text)
-        assert (await post(f"{url}/realtime/client_secrets"))[0] == 200
-
-    serving(test)
-
-
 @pytest.mark.parametrize(
     ("origin", "allowed"),
-    [("http://localhost:8888", True), ("http://127.0.0.1", True), ("https://example.com", False)],
+    [
+        ("http://localhost:8888", True),
+        ("http://127.0.0.1", True),
+        ("http://[::1]:3000", True),
+        ("https://example.com", False),
+        ("http://localhost.example.com", False),
+        ("http://127.0.0.1.example.com:8888", False),
+        ("null", False),
+        ("", False),
+    ],
 )
 def test_only_pages_of_this_machine_may_call(origin, allowed):
-    """CORS headers, also on errors and for the preflight."""
+    """CORS headers, also on errors and for the preflight; a simple request of others is refused."""
 
     async def test(url):
         where = f"{url}/realtime/calls"
@@ -448,8 +400,165 @@ def test_only_pages_of_this_machine_may_call(origin, allowed):
             async with http.options(where) as answer:
                 assert (answer.status == 204) == allowed
             async with http.post(where) as answer:
-                assert answer.status == 401
+                assert answer.status == (401 if allowed else 403) and error_of(await answer.text())
                 shown = answer.headers.get("Access-Control-Allow-Origin")
                 assert shown == (origin if allowed else None)
+            async with http.get(f"{url}/realtime?call_id=rtc_1") as answer:
+                assert answer.status == (401 if allowed else 403)
 
     serving(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("calls", "application/json"),
+        ("calls", "text/plain"),
+        ("calls", "application/x-www-form-urlencoded"),
+        ("?model=gpt-realtime", "multipart/form-data; boundary=b"),
+        ("client_secrets", "application/sdp"),
+        ("client_secrets", "application/x-www-form-urlencoded"),
+        ("sessions", "text/plain"),
+    ],
+)
+def test_a_wrong_content_type_is_refused(path, kind):
+    """415 that names what was sent and what is taken."""
+
+    async def test(url):
+        where = f"{url}/realtime{'' if path[0] == '?' else '/'}{path}"
+        status, _, text = await post(where, data=b"v=0", headers={"Content-Type": kind})
+        error = error_of(text)
+        assert (status, error["code"]) == (415, "unsupported_content_type")
+        assert kind in error["message"] and "only" in error["message"]
+
+    serving(test)
+
+
+def test_an_offer_without_opus_is_refused_unless_g711_is_there():
+    """The answer says which codecs are taken."""
+
+    async def test(url):
+        offer = await an_offer()
+        status, _, text = await exchange(url, offer.replace("opus/48000", "SILK/24000"))
+        assert status == 201  # PCMU and PCMA are left
+        lines = [x for x in offer.splitlines() if "PCM" not in x and "G722" not in x]
+        without = "\r\n".join(lines).replace("opus/48000", "SILK/24000") + "\r\n"
+        head = next(x for x in lines if x.startswith("m=audio"))
+        types = " ".join(t for t in head.split(" ")[3:] if t not in ("0", "8", "9"))
+        without = without.replace(head, " ".join([*head.split(" ")[:3], types]))
+        status, _, text = await exchange(url, without)
+        error = error_of(text)
+        assert (status, error["code"]) == (400, "invalid_offer") and "Opus" in error["message"]
+
+    serving(test)
+
+
+def test_a_running_call_outlives_its_key():
+    """The key's end is looked at when a call starts, and never again."""
+    clock = Clock()
+
+    async def test(url):
+        async with calling(url) as caller:
+            clock.now += 7_201
+            caller.send("session.update", session={"type": "realtime"})
+            await caller.until("session.updated")
+            name = caller.location.rpartition("/")[2]
+            assert (await post(f"{url}/realtime/calls/{name}/hangup"))[0] == 200
+
+    serving(test, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "kind", "code"),
+    [
+        (429, 429, "rate_limit_exceeded", "rate_limit_exceeded"),
+        (401, 401, "invalid_request_error", "invalid_api_key"),
+        (500, 500, "server_error", None),
+        (503, 503, "server_error", None),
+        (418, 418, "invalid_request_error", None),
+    ],
+)
+def test_mints_and_offers_fail_on_request(fault, status, kind, code):
+    """The first call fails at its mint, the second at its offer, and the third not at all."""
+    faults = (Faults(mint_status=fault), Faults(call_status=fault), Faults())
+
+    async def test(url):
+        answers = [await post(f"{url}/realtime/client_secrets")]
+        assert (await post(f"{url}/realtime/sessions"))[0] == 200
+        answers.append(await exchange(url, await an_offer()))
+        for got, headers, text in answers:
+            error = error_of(text)
+            assert (got, error["type"], error["code"]) == (status, kind, code) and error["message"]
+            assert ("Retry-After" in headers) == (status in (429, 503))
+        assert (await exchange(url, await an_offer()))[0] == 201
+
+    serving(test, faults=faults)
+
+
+def test_a_wrong_key_is_no_call():
+    """What is refused before faults are looked at does not use them up."""
+
+    async def test(url):
+        offer = await an_offer()
+        assert (await exchange(url, offer, key="sk-wrong-0123456789"))[0] == 401
+        assert (await post(f"{url}/realtime/calls", data="x"))[0] == 415
+        status, _, text = await exchange(url, offer)
+        assert status == 400 and error_of(text)["code"] == "invalid_offer"
+        assert (await exchange(url, offer))[0] == 201
+
+    serving(test, key=KEY, faults=(Faults(refuse_offer=True), Faults()))
+
+
+def test_mints_and_answers_come_late_on_request():
+    """As many seconds as were asked for."""
+
+    async def test(url):
+        clock = asyncio.get_running_loop().time
+        offer = await an_offer()
+        for act in (post(f"{url}/realtime/client_secrets"), exchange(url, offer)):
+            started = clock()
+            assert (await act)[0] in (200, 201)
+            assert 0.2 <= clock() - started < 1.0
+
+    serving(test, faults=(Faults(mint_after=0.2, answer_after=0.2),))
+
+
+@pytest.mark.parametrize("verb", ["accept", "reject", "refer"])
+def test_verbs_of_sip_are_refused(verb):
+    """They say why; and 404 where there is no call."""
+
+    async def test(url):
+        _, headers, _ = await exchange(url, await an_offer())
+        name = headers["Location"].rpartition("/")[2]
+        status, _, text = await post(f"{url}/realtime/calls/{name}/{verb}", json={})
+        assert status == 400 and "SIP" in error_of(text)["message"]
+        assert (await post(f"{url}/realtime/calls/rtc_1/{verb}", json={}))[0] == 404
+
+    serving(test)
+
+
+def test_the_answer_to_a_wrong_method_names_the_right_ones():
+    """405 with Allow."""
+
+    async def test(url):
+        async with aiohttp.ClientSession() as http, http.put(f"{url}/realtime/calls") as answer:
+            assert answer.status == 405 and answer.headers["Allow"] == "POST"
+
+    serving(test)
+
+
+def test_what_is_refused_is_in_the_log(caplog):
+    """One line with path, status and code, and no key."""
+    caplog.set_level("INFO", "rtnb.peer")
+
+    async def test(url):
+        await exchange(url, "hello")
+        await exchange(url, "hello", key="sk-wrong-0123456789")
+
+    serving(test, key=KEY)
+    lines = [r.getMessage() for r in caplog.records if "is refused" in r.getMessage()]
+    assert lines == [
+        "POST /v1/realtime/calls is refused: 400 invalid_offer",
+        "POST /v1/realtime/calls is refused: 401 invalid_api_key",
+    ]
+    assert "0123456789" not in caplog.text

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import pickle
 
 import numpy as np
 import pytest
 from peer_client import prompt_pcm
 
+from rtnb._audiofile import to_s16
 from rtnb.audio import Clip
+from rtnb.errors import ConfigurationError
 from rtnb.peer import repertoire
 from rtnb.peer.audible import audible
+from rtnb.peer.heard import Heard
 from rtnb.peer.toolcalls import arguments_for, chosen_tool
-from rtnb.peer.voices import Asked, Heard, default, parrot
+from rtnb.peer.voices import (
+    Default,
+    Parrot,
+    Reply,
+    Script,
+    ToolCall,
+    ToolResult,
+    UserTurn,
+    as_voice,
+)
 
 WEATHER = {
     "type": "function",
@@ -24,19 +36,34 @@ WEATHER = {
     },
 }
 TONE = (Clip.tone(440, 3.1).samples * 32767).astype(np.int16)
+answer_to = Default()
 
 
-def heard(name, **silence):
-    return Heard(prompt_pcm(name, **silence), name)
+def spoken(name, **more):
+    heard = Heard(prompt_pcm(name), name)
+    return UserTurn(number=1, text=heard.text, audio=heard.clip, sample=name, **more)
+
+
+def unknown(samples):
+    return UserTurn(number=1, audio=Heard(samples, None).clip)
+
+
+def written(text, **more):
+    found = repertoire.prompt_in(text)
+    return UserTurn(number=1, text=text, sample=found.name if found else None, **more)
+
+
+def pcm_of(clip):
+    return to_s16(clip.samples).tobytes()
 
 
 def test_every_prompt_but_the_tool_prompt_has_its_own_answer():
-    """The clip and the words belong together."""
+    """The words are those of its clip, so that the clip is what is heard."""
     for prompt in repertoire.prompts():
-        reply = default(Asked(heard(prompt.name)))
+        answer = answer_to(spoken(prompt.name))
         said = repertoire.saying_for(prompt.name)
         assert said is not None
-        assert (reply.text == said.text) == (said.tool_name is None)
+        assert (answer == said.text) == (said.tool_name is None)
 
 
 @pytest.mark.parametrize(
@@ -55,54 +82,73 @@ def test_of_unknown_audio_it_says_for_how_long_it_heard_it(seconds, words):
     """Then it plays the audio back, without the silence around it."""
     tone = np.resize(TONE, int(seconds * 48_000))
     for around in (np.zeros(24_000, np.int16), np.zeros(0, np.int16)):
-        reply = default(Asked(Heard(np.concatenate([around, tone, around]), None)))
-        assert words in reply.text and reply.echo
-    assert tone[1000:9000].tobytes() in reply.pcm
-    assert len(reply.pcm) / 96_000 < seconds + 2.5
+        said, sound = answer_to(unknown(np.concatenate([around, tone, around])))
+        assert words in said and sound.echo and not sound.text
+    assert tone[1000:9000].tobytes() in pcm_of(sound.clip)
+    assert sound.clip.duration < seconds + 0.2
 
 
 @pytest.mark.parametrize("samples", [TONE[:9_600], np.zeros(96_000, np.int16)])
 def test_of_a_moment_or_of_silence_it_says_nothing(samples):
     """No clip would be true of it: it comes back, and the transcript is empty."""
-    reply = default(Asked(Heard(samples, None)))
-    assert (reply.text, reply.pcm) == ("", samples.tobytes())
+    answer = answer_to(unknown(samples))
+    assert (answer.text, answer.echo, pcm_of(answer.clip)) == ("", True, samples.tobytes())
 
 
 def test_text_that_holds_a_prompt_is_answered_like_the_prompt():
     """Case and punctuation do not count, the order of the words does."""
-    spoken = default(Asked(heard("capital_of_france")))
-    assert default(Asked(text="Tell me: WHAT IS the capital, of france")).text == spoken.text
-    assert "read your message" in default(Asked(text="France of capital the is what")).text
+    answer = answer_to(spoken("capital_of_france"))
+    assert answer_to(written("Tell me: WHAT IS the capital, of france")) == answer
+    assert "read your message" in answer_to(written("France of capital the is what"))
+
+
+def test_before_the_user_has_said_anything_it_greets():
+    """A response to an empty conversation; a tool that has to be called is called, though."""
+    assert answer_to(UserTurn()) == repertoire.saying_for("greeting").text
+    called = answer_to(UserTurn(tools=(WEATHER,), tool_choice="required"))
+    assert called == ToolCall("get_weather", {"city": ""})
+
+
+def results(*names, output="{}"):
+    return tuple(ToolResult(name, f"call_{i}", output) for i, name in enumerate(names))
 
 
 def test_it_claims_to_have_used_a_tool_only_when_one_answered():
     """Without a tool the weather prompt is answered like unknown audio."""
-    asked = heard("weather_in_paris")
     claim = repertoire.saying_for("weather_in_paris").text
-    assert default(Asked(asked)).text == "I heard two seconds."
-    assert default(Asked(asked, tools=(WEATHER,))).tool == "get_weather"
-    assert default(Asked(asked, tool_answered=True, answered=("get_weather",))).text == claim
+    assert answer_to(spoken("weather_in_paris"))[0] == "I heard two seconds."
+    asked = spoken("weather_in_paris", tools=(WEATHER,))
+    assert answer_to(asked).name == "get_weather"
+    assert answer_to(spoken("weather_in_paris", results=results("get_weather"))) == claim
 
 
 def test_the_result_of_another_tool_has_a_general_answer():
-    """It does not speak of the weather when something else was asked."""
+    """It does not speak of the weather when something else was asked, or when that failed."""
     general = repertoire.saying("generic_tool").text
+    failed = results("get_weather", output='{"error": "no network"}')
     for name in ("greeting", "weather_in_paris"):
-        for answered in ((), ("get_time",)):
-            reply = default(Asked(heard(name), tool_answered=True, answered=answered))
-            assert reply.text == general
+        for answered in (results(""), results("get_time"), failed):
+            assert answer_to(spoken(name, results=answered)) == general
 
 
 def test_the_tool_prompt_calls_the_tool_with_what_it_names():
     """The arguments are the prompt's, restricted to the tool's parameters."""
-    reply = default(Asked(heard("weather_in_paris"), tools=(WEATHER,)))
-    assert json.loads(reply.arguments) == {"city": "Paris"}
+    answer = answer_to(spoken("weather_in_paris", tools=(WEATHER,)))
+    assert answer == ToolCall("get_weather", {"city": "Paris"})
 
 
 def test_no_tool_is_called_where_that_is_forbidden():
     """tool_choice "none"."""
-    reply = default(Asked(heard("weather_in_paris"), tools=(WEATHER,), tool_choice="none"))
-    assert reply.tool == ""
+    answer = answer_to(spoken("weather_in_paris", tools=(WEATHER,), tool_choice="none"))
+    assert isinstance(answer, list)
+
+
+def test_what_was_said_names_no_tool():
+    """Only what was written does: a sample's words are not the user's wish for a tool."""
+    lights = {"type": "function", "name": "turn_on_the_lights"}
+    said = repertoire.saying_for("turn_on_the_lights").text
+    assert answer_to(spoken("turn_on_the_lights", tools=(lights,))) == said
+    assert answer_to(written("Turn on the lights!", tools=(lights,))).name == "turn_on_the_lights"
 
 
 @pytest.mark.parametrize(
@@ -153,10 +199,60 @@ def test_a_parameter_may_be_anything():
 
 def test_the_parrot_repeats_what_it_heard():
     """The sound is the user's; the words only where they are known."""
-    known = parrot(Asked(heard("greeting", before=0.5, after=0.5)))
-    assert known.text == "Hello, how are you today?"
-    assert known.pcm in prompt_pcm("greeting", before=0.5, after=0.5).tobytes()
-    assert parrot(Asked(Heard(TONE, None))).text == ""
+    pcm = prompt_pcm("greeting", before=0.5, after=0.5)
+    heard = Heard(pcm, "greeting")
+    known = Parrot()(UserTurn(number=1, text=heard.text, audio=heard.clip, sample="greeting"))
+    assert known.text == "Hello, how are you today?" and known.echo
+    assert pcm_of(known.clip) in pcm.tobytes()
+    assert Parrot()(unknown(TONE)).text == ""
+
+
+def test_the_parrot_leaves_text_and_tools_to_the_default_voice():
+    """It has nothing to repeat."""
+    assert Parrot()(written("Hello")) == answer_to(written("Hello"))
+    answered = spoken("greeting", results=results("get_time"))
+    assert Parrot()(answered) == answer_to(answered)
+
+
+def test_a_voice_is_given_by_name_or_as_itself():
+    """None is the default."""
+
+    async def mine(turn):
+        return turn.text
+
+    assert as_voice(None) == as_voice("default") == Default()
+    assert as_voice("parrot") == Parrot()
+    for voice in (Parrot(), Script([]), mine, lambda turn, *more: None):
+        assert as_voice(voice) is voice
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("marin", "no voice 'marin'; give 'default', 'parrot'"),
+        (Parrot, r"Parrot\(\) rather than Parrot"),
+        (7, "called with a UserTurn; give a function"),
+        (lambda: "hello", "function of one parameter"),
+        (lambda turn, session: "hello", "function of one parameter"),
+    ],
+)
+def test_what_cannot_be_a_voice_is_refused(given, told):
+    """In one sentence, before any call."""
+    with pytest.raises(ConfigurationError, match=told):
+        as_voice(given)
+
+
+@pytest.mark.parametrize("voice", [Default(), Parrot(), Script([{"say": "Hello"}])], ids=repr)
+def test_the_peers_own_voices_can_be_sent_to_its_process(voice):
+    """Pickled and back they are equal, and answer alike."""
+    again = pickle.loads(pickle.dumps(voice))
+    assert again == voice and again(UserTurn()) == voice(UserTurn())
+
+
+def test_a_reply_keeps_user_audio_out_of_its_text():
+    """A repr goes into logs: it shows no samples."""
+    reply = Reply("words", Clip.tone(440, 0.1))
+    assert "Clip" not in repr(reply) and "words" in repr(reply)
 
 
 def test_silence_is_kept_when_there_is_nothing_else():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -13,6 +15,7 @@ import rtnb
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+Ran: TypeAlias = dict[str, tuple[subprocess.CompletedProcess[str], Path]]
 
 
 def blocks(language: str) -> list[str]:
@@ -38,32 +41,73 @@ def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_first_python_block_runs(tmp_path: Path) -> None:
+SESSION = "session = rtnb.connect(peer)\n"
+CLOSE = "session.close()\npeer.close()\n"
+# what is said takes no time; only the reply that is interrupted has to be there for longer
+BRIEF = """
+peer = rtnb.Peer(voice=lambda turn: rtnb.Clip.tone(440, 4.0 if turn.number == 2 else 0.4))
+prompt = rtnb.sample("greeting")[:0.7].write("hello.wav")
+"""
+
+
+def programs() -> dict[str, str]:
+    """Return the README's Python blocks as programs, each with what has to come before and after."""
+    first, second, third, fourth = blocks("python")
+    second = second.replace("rtnb.samples()", "[prompt]")
+    statuses = "print([t.status for t in turns], len(run.turns))\n"
+    fourth = fourth.replace("session.ask(", "said = session.ask(")
+    fourth = fourth.replace("    peer.log()", "    log = peer.log()")
+    said = "print(said, len(log.calls[0].departures) > 20)\n"
+    begin, end = (
+        f"import rtnb\npeer = rtnb.Peer()\n{SESSION}",
+        f"print(len(rtnb.sessions()))\n{CLOSE}",
+    )
+    return {
+        "first": first,
+        "second": f"import rtnb{BRIEF}{SESSION}{second}{statuses}{CLOSE}",
+        "third": begin + third + end,
+        "fourth": f"import rtnb\n{fourth}{said}",
+    }
+
+
+@pytest.fixture(scope="module")
+def ran(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ran:
+    """What became of each block, and its folder; two of them run at a time."""
+    code = programs()
+    folders = [tmp_path_factory.mktemp(name) for name in code]
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(run_python, code.values(), folders))
+    return dict(zip(code, zip(done, folders, strict=True), strict=True))
+
+
+def test_the_first_python_block_runs(ran: Ran) -> None:
     """The ten lines do what they say, and leave a reply on disk."""
-    done = run_python(blocks("python")[0], tmp_path)
+    done, folder = ran["first"]
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("The capital of France is Paris. 0.")
-    assert rtnb.Clip.read(tmp_path / "reply.wav").duration > 1
+    assert rtnb.Clip.read(folder / "reply.wav").duration > 1
 
 
-def test_the_second_python_block_runs(tmp_path: Path) -> None:
+def test_the_second_python_block_runs(ran: Ran) -> None:
     """What a session can do, it does."""
-    begin = "import rtnb\npeer = rtnb.Peer()\nsession = rtnb.connect(peer)\n"
-    begin += 'prompt = rtnb.sample("greeting")\n'
-    code = blocks("python")[1].replace("rtnb.samples()", "rtnb.samples()[:1]")
-    end = "print([t.status for t in turns], len(run.turns))\nsession.close()\npeer.close()\n"
-    done = run_python(begin + code + end, tmp_path)
+    done, _ = ran["second"]
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['completed', 'completed'] 3"
 
 
-def test_the_third_python_block_runs(tmp_path: Path) -> None:
+def test_the_third_python_block_runs(ran: Ran) -> None:
     """What it shows in a cell can be made in any program."""
-    begin = "import rtnb\npeer = rtnb.Peer()\nsession = rtnb.connect(peer)\n"
-    end = "print(len(rtnb.sessions()))\nsession.close()\npeer.close()\n"
-    done = run_python(begin + blocks("python")[2] + end, tmp_path)
+    done, _ = ran["third"]
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_the_fourth_python_block_runs(ran: Ran) -> None:
+    """A peer says what a function says, and its log has every packet."""
+    done, _ = ran["fourth"]
+    assert (done.stdout, done.stderr) == ("You are number 1. True\n", "")
 
 
 @pytest.mark.parametrize("image", re.findall(r"!\[.*?\]\((.*?)\)", README))

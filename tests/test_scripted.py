@@ -523,6 +523,17 @@ def test_a_call_that_broke_refuses_more(kind: str, error: type[Exception], sente
     assert str(told.value).endswith(sentence)
 
 
+def test_a_session_that_expired_says_so() -> None:
+    """The channel only closes; the reason is in the error event before, of which no key is shown."""
+    error = {"code": "session_expired", "message": "60 minutes of sk-0123456789 are over."}
+    told = json.dumps({"type": "error", "event_id": "event_9", "error": error})
+    with connected() as (session, engine):
+        engine.deliver(m.EventArrived(session._id, told, 8.0))
+        break_call(session, engine, "peer_gone", "It closed the data channel.")
+        with pytest.raises(CallClosedError, match=r"is gone\. 60 minutes of ••• are over\.$"):
+            session.send("Hi")
+
+
 def test_a_turn_in_a_broken_call_says_so() -> None:
     """wait() raises, and the turn has failed with the reason."""
     with connected({"response.create": say_nothing}) as (session, engine):

@@ -23,6 +23,8 @@ __all__ = [
     "FALLBACKS",
     "RtpArrival",
     "RtpDeparture",
+    "connect_at_once",
+    "intercept_sender",
     "loopback_only",
     "missing",
     "receiver_of",
@@ -31,12 +33,14 @@ __all__ = [
 ]
 
 _JITTER_BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"
+_UNCHECKED: Final = ("WAITING", "FROZEN")
 _RTP_HEADER: Final = struct.Struct("!BBHII")
 
 FALLBACKS: Final = {
     "receive": "received audio comes through aiortc's jitter buffer and is placed by its PTS",
     "send": "departures are stamped when the track hands a packet over",
     "addresses": "no server on this machine can be called: its other addresses would be offered",
+    "checks": "a connection comes about up to 20 ms after its addresses were found to work",
 }
 
 
@@ -79,6 +83,8 @@ def missing() -> tuple[str, ...]:
         absent.append("send")
     if not callable(getattr(aioice.ice, "get_host_addresses", None)):
         absent.append("addresses")
+    if not _has_checks():
+        absent.append("checks")
     return tuple(absent)
 
 
@@ -86,6 +92,19 @@ def _has_jitter_buffer() -> bool:
     """Look into the constructor's code: an instance would need a live transport."""
     names = RTCRtpReceiver.__init__.__code__.co_names
     return _JITTER_BUFFER in names
+
+
+def _has_checks() -> bool:
+    """Whether aioice's loop over the pairs of addresses is the one that `connect_at_once` knows."""
+    connection: Any = aioice.ice.Connection
+    states = getattr(getattr(aioice.ice, "CandidatePair", None), "State", None)
+    attributes = {"_check_list", "_check_list_state", "_remote_candidates_resolving"}
+    return (
+        callable(getattr(connection, "_check_periodic", None))
+        and "_check_periodic" in connection.connect.__code__.co_names
+        and attributes <= set(connection.__init__.__code__.co_names)
+        and all(hasattr(states, name) for name in _UNCHECKED)
+    )
 
 
 # --- receiving -----------------------------------------------------------------------------------
@@ -155,6 +174,44 @@ def watch_sender(sender: RTCRtpSender, on_sent: Callable[[RtpDeparture], None]) 
     return True
 
 
+def intercept_sender(
+    sender: RTCRtpSender,
+    carry: Callable[[RtpDeparture, Callable[[], Awaitable[None]]], Awaitable[None]],
+) -> bool:
+    """Have every RTP packet of a sender carried to the socket, or not, by somebody else.
+
+    Parameters
+    ----------
+    sender
+        Whose packets; RTCP and other streams of the same transport go as before.
+    carry
+        Called with a packet (its `time` is when it was made) and what gives it to the socket, which
+        may be called any number of times, also later, and raises ConnectionError once the call is
+        over.
+
+    Returns
+    -------
+    bool
+        False when this aiortc does not fit; then nothing was changed.
+    """
+    if "send" in missing():
+        return False
+    transport = sender.transport
+    send: Callable[[bytes], Awaitable[None]] = transport._send_rtp
+    ssrc = sender._ssrc
+
+    async def intercepted(data: bytes) -> None:
+        header = _rtp_header(data, ssrc)
+        if header is None:
+            await send(data)
+            return
+        packet = RtpDeparture(header[0], header[1], len(data), time.monotonic())
+        await carry(packet, functools.partial(send, data))
+
+    transport._send_rtp = intercepted  # type: ignore[method-assign]
+    return True
+
+
 def _rtp_header(data: bytes, ssrc: int) -> tuple[int, int] | None:
     """Return (sequence, timestamp) of an RTP packet of `ssrc`; None for anything else."""
     if len(data) < _RTP_HEADER.size:
@@ -211,3 +268,44 @@ def _wrap_addresses() -> None:
 def receiver_of(pc: RTCPeerConnection, track: Any) -> RTCRtpReceiver | None:
     """Return the receiver whose track this is; a remote track has no way to it."""
     return next((r for r in pc.getReceivers() if r.track is track), None)
+
+
+# --- connecting ----------------------------------------------------------------------------------
+
+
+def connect_at_once(pc: RTCPeerConnection) -> bool:
+    """Let a connection go on when ICE has found a pair of addresses, not up to 20 ms later.
+
+    aioice begins a check of a pair every 20 ms (RFC 8445 section 6.1.4.2), and sleeps as long after
+    the last one before it looks what came of them. What is checked, when, and what counts as
+    success stay as they are. It is for connections that learn all of the other side's addresses
+    with its SDP, or from its packets. Call it once the transports exist: after ``addTrack``, or
+    ``setRemoteDescription``.
+
+    Returns
+    -------
+    bool
+        False when this aioice does not fit; then nothing was changed.
+    """
+    if "checks" in missing():
+        return False
+    transports = {one.sender.transport.transport for one in pc.getTransceivers()}
+    if pc.sctp is not None:
+        transports.add(pc.sctp.transport.transport)
+    for transport in transports:
+        _end_after_last_check(transport._connection)
+    return True
+
+
+def _end_after_last_check(connection: aioice.ice.Connection) -> None:
+    begin_next: Callable[[], bool] = connection._check_periodic
+    unchecked = [getattr(aioice.ice.CandidatePair.State, name) for name in _UNCHECKED]
+
+    def begin_next_if_any() -> bool:
+        if not begin_next():
+            return False
+        pairs = connection._check_list
+        left = any(pair.state in unchecked and not pair.task for pair in pairs)
+        return left or not pairs or connection._remote_candidates_resolving > 0
+
+    connection._check_periodic = begin_next_if_any  # type: ignore[method-assign]

@@ -26,6 +26,7 @@ from aiortc import (
 )
 
 from rtnb import messages as m
+from rtnb.frames import Unwrapper
 from rtnb.media import aiortc_hooks, opus
 from rtnb.media.aiortc_hooks import RtpDeparture
 from rtnb.media.fallback import pump_frames
@@ -60,6 +61,7 @@ class Call:
         self.id = opened.call
         self._opened = opened
         self._emit = emit
+        self._frames = Unwrapper(opened.framing)
         self._writer = RunWriter(Path(opened.folder), sample_rate=opus.SAMPLE_RATE)
         self._recording = Recording(
             self._writer, started=opened.started, on_written=self._on_written
@@ -96,6 +98,7 @@ class Call:
         channel.on("message", self._on_message)
         channel.on("close", self._on_channel_close)
         self._channel = channel
+        aiortc_hooks.connect_at_once(pc)
         with aiortc_hooks.loopback_only() if self._opened.loopback else contextlib.nullcontext():
             await pc.setLocalDescription(await pc.createOffer())
         self._phase("offer")
@@ -182,10 +185,15 @@ class Call:
             self._spawn(self.close("peer_gone", "It closed the data channel."))
 
     def _on_message(self, data: str | bytes) -> None:
-        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        frame = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        self._arrived(self._frames.take(frame))
+
+    def _arrived(self, texts: list[str]) -> None:
+        """Record events and hand them on: what was in the frames, not the frames."""
         now = self._now()
-        self._recording.event(now, "received", text)
-        self._emit(m.EventArrived(self.id, text, now))
+        for text in texts:
+            self._recording.event(now, "received", text)
+            self._emit(m.EventArrived(self.id, text, now))
 
     def _on_block(self, pts: int, pcm: S16) -> None:
         if self._watched:
@@ -296,6 +304,7 @@ class Call:
         if self._closing:
             return
         self._closing = True
+        self._arrived(self._frames.left())
         self._recording.write(time.monotonic())
         # tracks are not stopped first: pc.close() may then hang (aiortc#283)
         try:

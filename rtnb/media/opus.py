@@ -7,8 +7,10 @@ so that any number of calls send the same packets.
 from __future__ import annotations
 
 import functools
+import threading
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -20,7 +22,9 @@ __all__ = [
     "SAMPLE_RATE",
     "TIME_BASE",
     "Decoder",
+    "Encoding",
     "encode",
+    "encoding_of",
     "samples_in",
     "silent_packet",
 ]
@@ -37,7 +41,49 @@ _KEPT_CLIPS: Final = 64
 S16 = npt.NDArray[np.int16]
 
 
+class Encoding:
+    """One clip's packets, each made when somebody needs it and then kept.
+
+    Encoding a clip takes about a hundredth of its duration, for which neither its first packet nor
+    a loop that sends can wait.
+
+    Parameters
+    ----------
+    samples
+        s16 mono 48,000 Hz in native byte order.
+    """
+
+    def __init__(self, samples: bytes):
+        self._packets: list[bytes] = []
+        self._more = _encoding(samples)
+        self._lock = threading.Lock()
+        self._all: tuple[bytes, ...] | None = None
+
+    def packet(self, index: int) -> bytes | None:
+        """Return the packet of that number, from 0, or None after the last one."""
+        with self._lock:  # for one packet at a time: a loop may wait for a thread that makes all
+            while len(self._packets) <= index:
+                made = next(self._more, None)
+                if made is None:
+                    return None
+                self._packets.append(made)
+            return self._packets[index]
+
+    def whole(self) -> tuple[bytes, ...]:
+        """Return all packets."""
+        if self._all is None:
+            while self.packet(len(self._packets)) is not None:
+                pass
+            self._all = tuple(self._packets)
+        return self._all
+
+
 @functools.lru_cache(maxsize=_KEPT_CLIPS)
+def encoding_of(samples: bytes) -> Encoding:
+    """Return a clip's packets, which are kept for whoever asks for the same clip again."""
+    return Encoding(samples)
+
+
 def encode(samples: bytes) -> tuple[bytes, ...]:
     """Encode a whole clip, flushed: its last sample is in the last packet.
 
@@ -51,6 +97,10 @@ def encode(samples: bytes) -> tuple[bytes, ...]:
     tuple of bytes
         One packet per 20 ms; one more than the clip is long where the look-ahead asks for it.
     """
+    return encoding_of(samples).whole()
+
+
+def _encoding(samples: bytes) -> Iterator[bytes]:
     pcm = np.frombuffer(samples, np.int16)
     frames = -(-(len(pcm) + LOOK_AHEAD) // FRAME)
     padded = np.zeros(frames * FRAME, np.int16)
@@ -62,15 +112,17 @@ def encode(samples: bytes) -> tuple[bytes, ...]:
     codec.sample_rate = SAMPLE_RATE
     codec.time_base = TIME_BASE
     codec.options = dict(_OPTIONS)
-    packets: list[bytes] = []
+    made = 0
     for start in range(0, len(padded), FRAME):
         block = padded[start : start + FRAME].reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
         frame.sample_rate = SAMPLE_RATE
         frame.pts = start
         frame.time_base = TIME_BASE
-        packets += [bytes(packet) for packet in codec.encode(frame)]
-    return tuple(packets[:frames])
+        for packet in codec.encode(frame):
+            made += 1
+            if made <= frames:
+                yield bytes(packet)
 
 
 @functools.cache
@@ -114,6 +166,12 @@ class Decoder:
             frames = self._codec.decode(av.Packet(payload))
         except av.FFmpegError:
             return None
-        if not frames:
-            return None
-        return np.concatenate([np.asarray(f.to_ndarray()[0], np.int16) for f in frames])
+        if len(frames) == 1:  # as always with 20 ms
+            return _samples(frames[0])
+        return np.concatenate([_samples(f) for f in frames]) if frames else None
+
+
+def _samples(frame: av.AudioFrame) -> S16:
+    """Return a mono frame's samples; `to_ndarray` takes five times as long."""
+    plane: Any = frame.planes[0]  # a buffer, which its type does not tell
+    return np.frombuffer(plane, np.int16, frame.samples).copy()

@@ -11,34 +11,35 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from aiortc import (
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCPeerConnection,
-    RTCRtpReceiver,
-    RTCSessionDescription,
-)
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamTrack
 
-from rtnb.dialects import Dialect, Json
+from rtnb.dialects import Json
 from rtnb.media import aiortc_hooks, opus
-from rtnb.media.tracks import Playing
+from rtnb.peer.answers import completed_answer
+from rtnb.peer.channel import Channel
 from rtnb.peer.conversation import Conversation
-from rtnb.peer.hearing import Hearing
+from rtnb.peer.disturbed import Disturbed, is_ours
+from rtnb.peer.faults import Faults
+from rtnb.peer.incoming import Incoming
+from rtnb.peer.journal import CallJournal
+from rtnb.peer.modes import CallWire
+from rtnb.peer.mouth import Mouth
 from rtnb.peer.offers import usable_offer
-from rtnb.peer.outputs import Command, HangUp, Hush, Say, StopAfter
-from rtnb.peer.replytrack import ReplyTrack
-from rtnb.peer.wire import parsed, written
+from rtnb.peer.outgoing import Outgoing
+from rtnb.peer.outputs import Command, Forget, HangUp, Hush, Say, StopAfter, Think
+from rtnb.peer.reply import Failure, Rendered
+from rtnb.peer.replytrack import ReplyTrack, Sound
+from rtnb.peer.speaking import Reports, Speaking
 
 __all__ = ["Call", "InvalidOffer"]
 
 _log = logging.getLogger(__name__)
 
 _CONNECT_WITHIN: Final = 30.0  # seconds from the answer
-_CLOSE_WITHIN: Final = 2.0  # aiortc's close may hang when a track ended before
-_EVENTS_KEPT: Final = 1_000  # before the channel is open
+_CLOSE_WITHIN: Final = 2.0  # seconds; aiortc's close may hang when a track ended before
+_TASKS_WITHIN: Final = 0.5  # seconds for the call's own tasks after that
 _PAUSE_AFTER_FAILURE: Final = 0.1  # seconds: what fails again and again must not fill the log
-_PER_MS: Final = 48
 
 
 class InvalidOffer(ValueError):
@@ -54,36 +55,56 @@ class Call:
         ``rtc_…``
     conversation
         What it is about.
-    dialect
-        What its events look like on the wire.
+    wire
+        What its events look like on the data channel.
     on_closed
         Called once, when the call is over.
+    mouth
+        What it says, and how that sounds.
+    faults
+        How it goes wrong.
+    journal
+        Where it is written down.
     """
 
     def __init__(
         self,
         call_id: str,
         conversation: Conversation,
-        dialect: Dialect,
+        wire: CallWire,
         on_closed: Callable[[Call], None],
+        *,
+        mouth: Mouth,
+        faults: Faults,
+        journal: CallJournal,
     ):
         self.id = call_id
         self._conversation = conversation
-        self._dialect = dialect
+        self._wire = wire
+        self._mouth = mouth
+        self._faults = faults
+        self._journal = journal
         self._on_closed = on_closed
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._channel = Channel(wire, journal)
+        self._disturbed = Disturbed(faults)
+        self._incoming = Incoming(journal, faults, self._hear)
+        self._outgoing = Outgoing(journal, faults, self._spawn)
         self._track: ReplyTrack | None = None
-        self._hearing = Hearing()
-        self._channels: list[RTCDataChannel] = []
+        self._speaking: Speaking | None = None
         self._event_id: object = None  # of the client's event that is being handled
-        self._held: list[str] = []
-        self._saying: dict[str, Playing | None] = {}
-        self._limits: dict[Playing, tuple[str, int]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._thinking: dict[str, asyncio.Task[Any]] = {}
+        self._timers: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
         self._has_opus = True
+        self._opened = False
         self._closed: asyncio.Future[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the caller has come through."""
+        return self._pc.connectionState == "connected"
 
     # --- beginning and end ------------------------------------------------------------------------
 
@@ -95,7 +116,6 @@ class Call:
         InvalidOffer
             It is no SDP, or has no audio section.
         """
-        loop = asyncio.get_running_loop()
         offered = usable_offer(offer)
         if offered is None:
             raise InvalidOffer
@@ -106,23 +126,30 @@ class Call:
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(offered.sdp, "offer"))
             self._add_voice(self._has_opus)
+            aiortc_hooks.connect_at_once(self._pc)
             answer = await self._pc.createAnswer()
         except Exception as error:  # aiortc raises many kinds on an SDP it cannot use
             _log.info("call %s: the offer cannot be used (%s)", self.id, type(error).__name__)
             raise InvalidOffer from None
         with aiortc_hooks.loopback_only():
             await self._pc.setLocalDescription(answer)
-        self._timer = loop.call_later(_CONNECT_WITHIN, self._never_connected)
+        self._after(_CONNECT_WITHIN, self._never_connected)
         self._spawn(self._run_clock())
-        return str(self._pc.localDescription.sdp)
+        return completed_answer(str(self._pc.localDescription.sdp))
 
     def _add_voice(self, encoded: bool) -> None:
         """Send audio: pre-encoded where both sides have Opus, and then nothing but Opus."""
-        self._track = ReplyTrack(encoded=encoded, on_block=lambda _pts, _pcm: self._block_left())
+        gaps = self._faults.silent_gaps
+        self._track = ReplyTrack(encoded=encoded, gaps=gaps, on_packet=self._packet_leaves)
+        self._speaking = Speaking(self._track, self._reports())
         sender = self._pc.addTrack(self._track)
+        self._outgoing.watch(sender)
         for transceiver in self._pc.getTransceivers():
             if transceiver.sender is not sender:
                 transceiver.direction = "inactive"  # nobody here looks at video
+
+    def _after(self, seconds: float, act: Callable[[], object]) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, act))
 
     def _never_connected(self) -> None:
         if self._pc.connectionState != "connected":
@@ -138,13 +165,16 @@ class Call:
             self._spawn(self.close(reason))
 
     async def close(self, reason: str = "hung up") -> None:
-        """End the call; returns when it has ended, within about two seconds, whatever happens."""
+        """End the call; returns when it has ended, within three seconds, whatever happens."""
         if self._closed is not None:
             return await asyncio.shield(self._closed)
         self._closed = asyncio.get_running_loop().create_future()
         _log.info("call %s ends: %s", self.id, reason)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
+        self._incoming.stop()
+        if self._journal.beyond:
+            _log.warning("call %s: %d records were not kept", self.id, self._journal.beyond)
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 await self._pc.close()
@@ -167,12 +197,13 @@ class Call:
         for task in others:
             task.cancel()
         if others:
-            await asyncio.wait(others, timeout=_CLOSE_WITHIN)
+            await asyncio.wait(others, timeout=_TASKS_WITHIN)
 
-    def _spawn(self, coroutine: Any) -> None:
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -184,49 +215,48 @@ class Call:
     def _track_arrived(self, track: MediaStreamTrack) -> None:
         if track.kind != "audio":
             return
-        receiver = aiortc_hooks.receiver_of(self._pc, track)
-        tapped = receiver is not None and self._has_opus
-        if receiver is None or not tapped or not self._tap(receiver):
-            self._spawn(self._drain(track))
-
-    def _tap(self, receiver: RTCRtpReceiver) -> bool:
-        return aiortc_hooks.tap_receiver(receiver, self._packet_arrived)
-
-    def _packet_arrived(self, packet: aiortc_hooks.RtpArrival) -> None:
-        for samples in self._hearing.push(packet):
-            self._hear(samples)
+        if not self._has_opus or not self._incoming.tap(self._pc, track):
+            self._spawn(self._incoming.drain(track))
 
     def _hear(self, samples: npt.NDArray[np.int16]) -> None:
         self._guarded("what was heard", partial(self._conversation.hear, samples))
 
-    async def _drain(self, track: MediaStreamTrack) -> None:
-        """Hear through aiortc's own decoder: other codecs than Opus, or another aiortc."""
-        from av import AudioFrame, AudioResampler
-
-        resampler = AudioResampler(format="s16", layout="mono", rate=opus.SAMPLE_RATE)
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                received = await track.recv()
-                assert isinstance(received, AudioFrame)
-                for frame in resampler.resample(received):
-                    samples = np.asarray(frame.to_ndarray()[0], np.int16)
-                    self._hear(samples)
+    def _packet_leaves(self, sound: Sound | None, position: int) -> None:
+        self._outgoing.note(sound, position)
+        limit = self._faults.hang_up_in_reply
+        if limit is not None and sound and position + opus.FRAME >= limit * opus.SAMPLE_RATE:
+            self._end("it was to hang up in mid-reply")
 
     # --- events -----------------------------------------------------------------------------------
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
-        """Take a channel under any label; of several, the last one that is open is used."""
-        self._channels.append(channel)
-        channel.on("message", self._message_arrived)
-        self._guarded("session.created", self._conversation.opened)
-        held, self._held = self._held, []
-        for text in held:
-            self._send_text(text)
+        if not self._channel.used(channel):
+            return
+        channel.on("message", self.take)
+        if self._faults.created_after:
+            self._after(self._faults.created_after, partial(self._begin, channel))
+        else:
+            self._begin(channel)
+        if not self._opened:
+            self._opened = True
+            self._plan_deaths()
 
-    def _message_arrived(self, message: str | bytes) -> None:
-        event = parsed(message)
-        self._event_id = event.get("event_id") if event else None
-        if event is None or not isinstance(event.get("type"), str):
+    def _begin(self, channel: RTCDataChannel) -> None:
+        """Greet a channel, and send what had to wait for the first one."""
+        self._channel.add(channel)
+        self._guarded("session.created", self._conversation.opened)
+        self._channel.release()
+
+    def _plan_deaths(self) -> None:
+        if self._faults.channel_dies_after is not None:
+            self._after(self._faults.channel_dies_after, self._channel.close)
+        if self._faults.audio_dies_after is not None:
+            self._after(self._faults.audio_dies_after, self._outgoing.end)
+
+    def take(self, message: str | bytes) -> None:
+        """Take a client's event, from the channel or from elsewhere."""
+        self._event_id, event = self._channel.read(message)
+        if event is None:
             act = partial(self._conversation.unreadable, self._event_id)
         else:
             act = partial(self._received, event)
@@ -234,34 +264,27 @@ class Call:
         self._event_id = None
 
     def _received(self, event: Json) -> list[Command]:
-        return self._conversation.receive(self._dialect.event_from_wire(event))
+        event = self._wire.dialect.event_from_wire(event)
+        return self._conversation.receive(event, unknown=self._wire.refused)
+
+    def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Have every event that is sent, as JSON; return what ends that."""
+        return self._channel.listen(listener)
 
     def _send(self, event: Json) -> None:
-        if self._dialect.name == "beta" and event["type"] == "conversation.item.done":
-            return  # beta knows one event for an item, when it is created
-        text = written(self._dialect.event_to_wire(event))
-        if self._channels:
-            if not self._send_text(text):
-                _log.warning("call %s: %s is too large for the caller", self.id, event["type"])
-                if event["type"] != "error":
-                    self._run(self._conversation.too_large(event["type"], self._event_id))
-        elif len(self._held) < _EVENTS_KEPT:
-            self._held.append(text)
-
-    def _send_text(self, text: str) -> bool:
-        """Send on the last channel that is open; False when it is too large for the caller."""
-        channel = next((c for c in reversed(self._channels) if c.readyState == "open"), None)
-        if channel is not None:
-            try:
-                channel.send(text)
-            except ValueError:
-                return False
-        return True
+        if not self._channel.send(event):
+            _log.warning("call %s: %s is too large for the caller", self.id, event["type"])
+            if event["type"] != "error" and not is_ours(event):
+                self._run(self._conversation.too_large(event["type"], self._event_id))
+        if self._channel.stuck:
+            self._end("the caller does not read its events")
 
     # --- what the conversation wants --------------------------------------------------------------
 
     def _guarded(self, what: str, act: Callable[[], list[Command]]) -> bool:
         """Do what the conversation wants; a mistake of ours is told and must not end the call."""
+        if self._closed is not None:
+            return False  # what comes now comes too late
         try:
             commands = act()
         except Exception:
@@ -274,7 +297,7 @@ class Call:
     def _run(self, commands: Sequence[Command]) -> None:
         if commands:
             self._changed.set()  # something may be due at another time now
-        for command in commands:
+        for command in self._disturbed(commands):
             try:
                 self._do(command)
             except Exception:
@@ -283,61 +306,54 @@ class Call:
                     self._run(self._conversation.failed(self._event_id))
 
     def _do(self, command: Command) -> None:
-        if isinstance(command, Say):
-            self._saying[command.response_id] = None
-            self._spawn(self._say(command))
-        elif isinstance(command, Hush):
-            self._hush(command)
-        elif isinstance(command, StopAfter):
-            playing = self._saying.get(command.response_id)
-            if playing is not None:
-                self._limits[playing] = (command.response_id, command.samples)
+        if isinstance(command, dict):
+            self._send(command)
         elif isinstance(command, HangUp):
             self._end(command.reason)
+        elif isinstance(command, Think):
+            self._thinking[command.response_id] = self._spawn(self._think(command))
+        elif isinstance(command, Forget):
+            self._forget(command)
+        elif self._speaking is not None:
+            self._speak(self._speaking, command)
+
+    def _speak(self, speaking: Speaking, command: Say | Hush | StopAfter) -> None:
+        if isinstance(command, Say):
+            speaking.say(command)
+        elif isinstance(command, Hush):
+            speaking.hush(command)
         else:
-            self._send(command)
+            speaking.stop_after(command)
 
-    async def _say(self, say: Say) -> None:
-        # Encoding a long clip takes 0.1 s, which the loop cannot spare. Only the peer's own clips
-        # are kept encoded: what users said is not.
-        packets: Sequence[bytes] = ()
-        if self._has_opus:
-            encode = opus.encode.__wrapped__ if say.echo else opus.encode
-            packets = await asyncio.get_running_loop().run_in_executor(None, encode, say.pcm)
-        if say.response_id not in self._saying or self._track is None:
-            return
-        playing = (
-            self._track.play_encoded(say.pcm, packets) if packets else self._track.play(say.pcm)
+    async def _think(self, think: Think) -> None:
+        try:
+            rendered = await self._mouth.render(think.turn, spoken=think.spoken, speed=think.speed)
+        except Exception:
+            _log.exception("call %s: the voice failed", self.id)
+            rendered = Rendered(failure=Failure("The peer failed; its log says why."))
+        finally:
+            self._thinking.pop(think.response_id, None)
+        self._guarded(
+            "an answer", partial(self._conversation.answered, think.response_id, rendered)
         )
-        self._saying[say.response_id] = playing
-        playing.started.add_done_callback(partial(self._sound_started, say.response_id, playing))
-        playing.ended.add_done_callback(partial(self._sound_ended, say.response_id, playing))
+        self._changed.set()  # what it says may be due later
 
-    def _sound_started(self, response_id: str, playing: Playing, _: object) -> None:
-        if not playing.cancelled:
-            act = partial(self._conversation.sound_started, response_id)
-            self._guarded("the beginning of a sound", act)
+    def _forget(self, forget: Forget) -> None:
+        task = self._thinking.pop(forget.response_id, None)
+        if task is not None:
+            task.cancel()
 
-    def _sound_ended(self, response_id: str, playing: Playing, _: object) -> None:
-        self._limits.pop(playing, None)
-        if self._saying.pop(response_id, None) is not None:
-            act = partial(self._conversation.sound_ended, response_id)
-            self._guarded("the end of a sound", act)
+    def _reports(self) -> Reports:
+        conversation = self._conversation
 
-    def _hush(self, hush: Hush) -> None:
-        for response_id in hush.response_ids:
-            playing = self._saying.pop(response_id, None)
-            played = playing.samples // _PER_MS if playing else 0
-            if playing is not None and self._track is not None:
-                self._track.cancel(playing)
-            act = partial(self._conversation.sound_cut, response_id, played, hush.reason)
-            self._guarded("the cut of a sound", act)
+        def report(what: str, act: Callable[..., list[Command]]) -> Callable[..., object]:
+            return lambda *told: self._guarded(what, partial(act, *told))
 
-    def _block_left(self) -> None:
-        """Stop what was generated only in part where its sound ends."""
-        for playing, (_, samples) in list(self._limits.items()):
-            if playing.samples >= samples and self._track is not None:
-                self._track.cancel(playing)
+        return Reports(
+            started=report("the beginning of a sound", conversation.sound_started),
+            ended=report("the end of a sound", conversation.sound_ended),
+            cut=report("the cut of a sound", conversation.sound_cut),
+        )
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class InputBuffer:
         self._chunks: deque[tuple[int, S16]] = deque()
         self._end = 0
         self._from = 0  # the buffer's first sample
+        self._held: int | None = None  # what came since is kept beside
         self._detector: SpeechDetector | None = None
         self._prefix = 0
         self.configure(turn_detection)
@@ -100,16 +101,41 @@ class InputBuffer:
 
     def take(self) -> S16:
         """Return what the buffer holds, and empty it."""
-        parts = [c[max(self._from - at, 0) :] for at, c in self._chunks]
+        samples = self._since(self._from)
         self.clear()
-        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+        return samples
 
     def clear(self) -> None:
         """Empty the buffer."""
-        self._chunks.clear()
         self._from = self._end
+        self._let_go()
+
+    def hold(self) -> None:
+        """Keep all that comes from now on, for `take_held`."""
+        self._held = self._end
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        self._held = None
+        self._let_go()
+
+    def take_held(self) -> tuple[int, int, S16]:
+        """Return where what was held begins and ends, in milliseconds, and itself; empty the buffer."""
+        start = self._end if self._held is None else self._held
+        samples = self._since(start)
+        self._held = None
+        self.clear()
+        return start // _PER_MS, self._end // _PER_MS, samples
+
+    def _since(self, position: int) -> S16:
+        parts = [c[max(position - at, 0) :] for at, c in self._chunks]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
     def _forget_before(self, position: int) -> None:
         self._from = max(self._from, position)
-        while self._chunks and self._chunks[0][0] + len(self._chunks[0][1]) <= self._from:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        kept = self._from if self._held is None else min(self._from, self._held)
+        while self._chunks and self._chunks[0][0] + len(self._chunks[0][1]) <= kept:
             self._chunks.popleft()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rtnb.dialects import Json
 __all__ = ["Grant", "KeyRefused", "Keys"]
 
 _REMEMBERED: Final = 1_000  # ephemeral keys, expired ones included
+_KEPT: Final = 16 << 20  # bytes of their sessions, as JSON
 
 # A standard key with one of these endings is out of luck, so that a client can see what it makes of
 # it; where one key is required, that key with the ending is.
@@ -75,19 +77,33 @@ class Keys:
     def __init__(self, required: str | None, clock: Callable[[], float]):
         self._required = required
         self._clock = clock
-        self._minted: dict[str, tuple[float, Json]] = {}
+        self._minted: dict[str, tuple[float, str]] = {}  # when it expires, and its session
+        self._size = 0
 
     def mint(self, session: Json, lifetime: float) -> tuple[str, int]:
-        """Return a new ephemeral key for a session, and when it expires in Unix seconds."""
-        while len(self._minted) >= _REMEMBERED:
-            self._minted.pop(next(iter(self._minted)))
+        """Return a new ephemeral key for a session, and when it expires in Unix seconds.
+
+        Where there are too many keys, or their sessions are too large, the oldest are forgotten.
+        """
+        text = json.dumps(session)
+        self._size += len(text)
+        while self._minted and (len(self._minted) >= _REMEMBERED or self._size > _KEPT):
+            _, forgotten = self._minted.pop(next(iter(self._minted)))
+            self._size -= len(forgotten)
         value = f"ek_{secrets.token_hex(16)}"
         expires = self._clock() + lifetime
-        self._minted[value] = (expires, session)
+        self._minted[value] = (expires, text)
         return value, int(expires)
 
-    def check(self, authorization: str | None) -> Grant:
+    def check(self, authorization: str | None, *, needed: bool = True) -> Grant:
         """Return what the key of an Authorization header stands for.
+
+        Parameters
+        ----------
+        authorization
+            The header's value, None where there was none.
+        needed
+            A key must be given, even if any will do.
 
         Raises
         ------
@@ -96,6 +112,8 @@ class Keys:
         """
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
+        if not needed and self._required is None:
+            return Grant()
         if scheme.lower() != "bearer" or not key:
             message = "You didn't provide an API key. Give it as 'Authorization: Bearer KEY'."
             raise KeyRefused(message, "invalid_api_key")
@@ -107,7 +125,7 @@ class Keys:
         expires, session = self._minted[key]
         if self._clock() >= expires:
             raise KeyRefused("The ephemeral key has expired.", "expired_client_secret")
-        return Grant(session)
+        return Grant(json.loads(session))
 
     def _standard(self, key: str) -> Grant:
         ending = next((e for e in _OUT_OF_LUCK if key.endswith(e)), "")

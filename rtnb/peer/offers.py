@@ -8,9 +8,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Offer", "usable_offer"]
+__all__ = ["Offer", "usable_offer", "what_is_wrong"]
 
 _OPUS: Final = re.compile(r"a=rtpmap:(\d+) opus/48000", re.IGNORECASE)
+_KNOWN: Final = re.compile(r"a=rtpmap:(\d+) (?:opus/48000|PCM[UA]/8000|G722/8000)", re.IGNORECASE)
+_STATIC: Final = {"0", "8", "9"}  # PCMU, PCMA, G722 need no rtpmap (RFC 3551 section 6)
 _OF_A_TYPE: Final = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb):(\d+) ")
 
 
@@ -28,6 +30,24 @@ class Offer:
 
     sdp: str
     opus: bool
+
+
+def what_is_wrong(text: str) -> str | None:
+    """Return what is wrong with an offer, as an answer to its sender; None if it can be used.
+
+    The service's words for an offer that is no SDP, or has no audio section, tell no more.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    audio = [x.split(" ")[3:] for x in lines if x.startswith("m=audio")]
+    if not text.startswith("v=0") or not audio:
+        return "Invalid SDP offer. Please try again with a WHIP-compliant offer."
+    known = _STATIC | {found[1] for x in lines if (found := _KNOWN.match(x))}
+    if not all(known.intersection(types) for types in audio):
+        return (
+            "Invalid SDP offer. Its audio section has no codec that this server knows: "
+            "offer Opus (opus/48000/2), or PCMU, PCMA or G722."
+        )
+    return None
 
 
 def usable_offer(text: str) -> Offer | None:

@@ -7,13 +7,33 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from rtnb.dialects import Json
+from rtnb.peer.reply import UserTurn
 
-__all__ = ["Command", "HangUp", "Hush", "Outbox", "Say", "StopAfter", "new_id"]
+__all__ = ["Command", "Forget", "HangUp", "Hush", "Outbox", "Say", "StopAfter", "Think", "new_id"]
 
 
 def new_id(kind: str) -> str:
     """Return a new id such as ``item_…``."""
     return f"{kind}_{secrets.token_hex(10)}"
+
+
+@dataclass(frozen=True)
+class Think:
+    """Ask the voice, and report what it said with `answered`."""
+
+    response_id: str
+    turn: UserTurn
+    spoken: bool
+    "Whether its sound is wanted."
+    speed: float = 1.0
+    "``audio.output.speed``"
+
+
+@dataclass(frozen=True)
+class Forget:
+    """What the voice was asked is not wanted any more."""
+
+    response_id: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ class HangUp:
     reason: str
 
 
-Command: TypeAlias = Json | Say | Hush | StopAfter | HangUp
+Command: TypeAlias = Json | Think | Forget | Say | Hush | StopAfter | HangUp
 
 
 class Outbox:
@@ -63,7 +83,7 @@ class Outbox:
         """Add an event to send, in GA names."""
         self._commands.append({"type": type, "event_id": new_id("event"), **fields})
 
-    def command(self, command: Say | Hush | StopAfter | HangUp) -> None:
+    def command(self, command: Think | Forget | Say | Hush | StopAfter | HangUp) -> None:
         """Add something else to do."""
         self._commands.append(command)
 

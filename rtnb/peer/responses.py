@@ -1,22 +1,23 @@
 """One response from created to done, as steps in time; it must not know how it is heard.
 
-A response makes one output item: a spoken message, a written one, or a function call. Generation is
-faster than the sound: a short answer is generated almost at once, a long one in a quarter of its
-duration, so that it can still be cancelled.
+It is announced at once, waits for the voice, and then makes its output items one after the other.
+Generation is faster than the sound: a short answer is generated almost at once, a long one in a
+quarter of its duration, so that it can still be cancelled.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from rtnb.dialects import Json
-from rtnb.peer.outputs import Outbox, Say, StopAfter, new_id
-from rtnb.peer.usage import Tokens, spoken_tokens, text_tokens, usage
-from rtnb.peer.voices import Reply
+from rtnb.peer.outputitems import OnItem, OutputItem, output_items
+from rtnb.peer.outputs import Outbox, new_id
+from rtnb.peer.reply import Failure, Rendered
+from rtnb.peer.usage import Tokens, usage
 
 __all__ = ["Response"]
 
@@ -25,6 +26,8 @@ _SHORT: Final = 4.0  # seconds of sound that are generated almost at once
 _AT_ONCE: Final = 0.04  # seconds
 _SHARE: Final = 0.25  # of a longer sound's duration
 _PER_WORD: Final = 0.01  # seconds for a written word
+
+Calls: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Response:
@@ -36,79 +39,100 @@ class Response:
         Where its events go.
     settings
         The session as this response sees it, with `metadata` and `conversation`.
-    reply
-        What it will say.
     conversation_id
         None for a response outside the conversation.
     given, before
         Tokens of the conversation it goes by, and of the one that the last response went by.
     on_item
-        Called with the output item when it is added, and again when it is done.
+        Called with an output item when it is added, and again when it is done.
     """
 
     def __init__(
         self,
         out: Outbox,
         settings: Json,
-        reply: Reply,
         *,
         conversation_id: str | None,
         given: Tokens,
         before: Tokens,
-        on_item: Callable[[Json], None],
+        on_item: OnItem,
     ):
         self.id = new_id("resp")
-        self.reply = reply
         self.status = "in_progress"
-        self.item: Json | None = None
         self.conversation_id = conversation_id
+        self.thinking = True
         self._out = out
         self._settings = settings
         self._given, self._before = given, before
         self._on_item = on_item
         self._steps: deque[tuple[float, Callable[[], None]]] = deque()
-        self._text = ""  # generated so far
-        self._spoken = settings["output_modalities"] == ["audio"]
+        self._items: list[OutputItem] = []
 
     @property
-    def speaks(self) -> bool:
-        """Whether it makes a sound."""
-        return self._spoken and not self.reply.tool
+    def spoken(self) -> bool:
+        """Whether its messages are spoken."""
+        return bool(self._settings["output_modalities"] == ["audio"])
+
+    def made_ms(self, item_id: str) -> int | None:
+        """Return how much of an item's sound has been generated; None if it is not under way."""
+        for item in self._items:
+            if item.json is not None and item.json["id"] == item_id and item.under_way:
+                return item.made_ms()
+        return None
 
     # --- time -------------------------------------------------------------------------------------
 
-    def start(self, now: float, delay: float) -> None:
-        """Announce it, and plan the rest to begin `delay` seconds from `now`."""
+    def start(self) -> None:
+        """Announce it."""
         self._out.event("response.created", response=self._json())
-        open_, delta, close = self._kind()
-        whole = self.reply.arguments if self.reply.tool else self.reply.text
-        pieces = re.findall(r"\S+\s*", whole)
-        fitting = self._fitting(len(pieces))
-        begin = now + delay
-        self._steps.append((begin, open_))
-        pause = self._generation_time(len(pieces)) / max(len(pieces), 1)
-        for index, piece in enumerate(pieces[:fitting]):
-            self._steps.append((begin + index * pause, partial(delta, piece)))
-        end = begin + fitting * pause
-        if fitting < len(pieces):
-            self._steps.append((end, partial(self._stop, "incomplete", "max_output_tokens")))
+
+    def begin(self, rendered: Rendered, at: float) -> None:
+        """Plan what the voice said, from this time on."""
+        self.thinking = False
+        rendered = replace(rendered, calls=self._permitted(rendered.calls))
+        made = output_items(self._out, self.id, rendered, spoken=self.spoken, on_item=self._on_item)
+        self._items = made
+        left = self._limit()
+        for item in made:
+            fitting = _fitting(item, left)
+            at = self._plan(item, fitting, at)
+            if fitting < len(item.pieces):
+                self._steps.append((at, partial(self._stop, "incomplete", "max_output_tokens")))
+                return
+            left -= sum((item.cost().text, item.cost().audio))
+        if rendered.failure is not None:
+            self._steps.append((at, partial(self._fail, rendered.failure)))
         else:
-            self._steps.append((end, partial(close, "completed")))
-            self._steps.append((end, partial(self._finish, "completed")))
+            self._steps.append((at, partial(self._finish, "completed")))
 
-    def _fitting(self, pieces: int) -> int:
-        """Return how many of the pieces max_output_tokens lets through."""
+    def _permitted(self, calls: Calls) -> Calls:
+        """Return the calls that the settings let a model make."""
+        choice = self._settings["tool_choice"]
+        if choice == "none":
+            return ()
+        if isinstance(choice, dict) and choice["type"] == "function":
+            calls = tuple(call for call in calls if call[0] == choice["name"])
+        return calls if self._settings.get("parallel_tool_calls", True) else calls[:1]
+
+    def _limit(self) -> float:
         limit = self._settings["max_output_tokens"]
-        if limit == "inf":
-            return pieces
-        sound = len(self.reply.pcm) / _PER_SECOND * 1000 if self.speaks else 0
-        whole = text_tokens(self.reply.arguments or self.reply.text) + spoken_tokens(sound)
-        return min(pieces, int(pieces * limit / max(whole.text + whole.audio, 1)))
+        return float("inf") if limit in ("inf", None) else float(limit)
 
-    def _generation_time(self, words: int) -> float:
-        if self.reply.tool or not self._spoken:
-            return words * _PER_WORD
-        duration = len(self.reply.pcm) / _PER_SECOND
+    def _plan(self, item: OutputItem, fitting: int, at: float) -> float:
+        """Plan one item, and return when its last piece is there."""
+        self._steps.append((at, item.open))
+        pause = self._generation_time(item) / max(len(item.pieces), 1)
+        for index, piece in enumerate(item.pieces[:fitting]):
+            self._steps.append((at + index * pause, partial(item.add, piece)))
+        end = at + fitting * pause
+        if fitting == len(item.pieces):
+            self._steps.append((end, partial(item.close, "completed")))
+        return end
+
+    def _generation_time(self, item: OutputItem) -> float:
+        if not item.sound:
+            return len(item.pieces) * _PER_WORD
+        duration = len(item.sound) / _PER_SECOND
         return duration * _SHARE if duration > _SHORT else _AT_ONCE
 
     def due(self) -> float | None:
@@ -120,109 +144,30 @@ class Response:
         while self._steps and self._steps[0][0] <= now:
             self._steps.popleft()[1]()
 
+    # --- its end ----------------------------------------------------------------------------------
+
     def cancel(self, reason: str) -> None:
         """Stop generating; what has been generated stays."""
         self._stop("cancelled", reason)
 
     def _stop(self, status: str, reason: str) -> None:
-        self._steps.clear()
-        if self.item is not None and self.item["status"] == "in_progress":
-            self._kind()[2]("incomplete")
-            if self.speaks:
-                self._out.command(StopAfter(self.id, int(self.share() * len(self.reply.pcm)) // 2))
+        self._close_open_items()
         self._finish(status, {"type": status, "reason": reason})
 
-    def share(self) -> float:
-        """How much of it has been generated, 0 to 1."""
-        if self.status == "completed" or not self.reply.text:
-            return 1.0
-        return len(self._text) / len(self.reply.text)
+    def _fail(self, failure: Failure) -> None:
+        self._close_open_items()
+        error = {"type": failure.type, "code": failure.code, "message": failure.message}
+        self._finish("failed", {"type": "failed", "error": error})
 
-    # --- the three kinds of output ----------------------------------------------------------------
-
-    def _kind(
-        self,
-    ) -> tuple[Callable[[], None], Callable[[str], None], Callable[[str], None]]:
-        if self.reply.tool:
-            return self._open_call, self._call_delta, self._close_call
-        return self._open_message, self._message_delta, self._close_message
-
-    def _open_message(self) -> None:
-        self._open({"type": "message", "role": "assistant", "content": []})
-        part = {"type": "audio", "transcript": ""} if self._spoken else {"type": "text", "text": ""}
-        self._part_event("response.content_part.added", part=part)
-        if self._spoken:
-            self._out.command(Say(self.id, self.reply.pcm, self.reply.echo))
-
-    def _message_delta(self, delta: str) -> None:
-        self._text += delta
-        name = "output_audio_transcript" if self._spoken else "output_text"
-        self._part_event(f"response.{name}.delta", delta=delta)
-
-    def _close_message(self, status: str) -> None:
-        assert self.item is not None
-        text = self._text
-        if self._spoken:
-            self._part_event("response.output_audio.done")
-            self._part_event("response.output_audio_transcript.done", transcript=text)
-            part = {"type": "audio", "transcript": text}
-            self.item["content"] = [{"type": "output_audio", "transcript": text}]
-        else:
-            self._part_event("response.output_text.done", text=text)
-            part = {"type": "text", "text": text}
-            self.item["content"] = [{"type": "output_text", "text": text}]
-        self._part_event("response.content_part.done", part=part)
-        self._close(status)
-
-    def _open_call(self) -> None:
-        call = {"call_id": new_id("call"), "name": self.reply.tool, "arguments": ""}
-        self._open({"type": "function_call", **call})
-
-    def _call_delta(self, delta: str) -> None:
-        assert self.item is not None
-        self._text += delta
-        self._item_event(
-            "response.function_call_arguments.delta", call_id=self.item["call_id"], delta=delta
-        )
-
-    def _close_call(self, status: str) -> None:
-        assert self.item is not None
-        self.item["arguments"] = self._text
-        self._item_event(
-            "response.function_call_arguments.done",
-            call_id=self.item["call_id"],
-            name=self.item["name"],
-            arguments=self._text,
-        )
-        self._close(status)
-
-    # --- shared -----------------------------------------------------------------------------------
-
-    def _open(self, fields: Json) -> None:
-        item_id = new_id("item")
-        self.item = {"id": item_id, "object": "realtime.item", "status": "in_progress", **fields}
-        self._response_event("response.output_item.added", item=dict(self.item))
-        self._on_item(self.item)
-
-    def _close(self, status: str) -> None:
-        assert self.item is not None
-        self.item["status"] = status
-        self._on_item(self.item)
-        self._response_event("response.output_item.done", item=dict(self.item))
+    def _close_open_items(self) -> None:
+        self._steps.clear()
+        for item in self._items:
+            if item.under_way:
+                item.close("incomplete")
 
     def _finish(self, status: str, details: Json | None = None) -> None:
         self.status = status
         self._out.event("response.done", response=self._json(details))
-
-    def _response_event(self, type: str, **fields: object) -> None:
-        self._out.event(type, response_id=self.id, output_index=0, **fields)
-
-    def _item_event(self, type: str, **fields: object) -> None:
-        assert self.item is not None
-        self._response_event(type, item_id=self.item["id"], **fields)
-
-    def _part_event(self, type: str, **fields: object) -> None:
-        self._item_event(type, content_index=0, **fields)
 
     def _json(self, details: Json | None = None) -> Json:
         done = self.status != "in_progress"
@@ -231,21 +176,27 @@ class Response:
             "id": self.id,
             "status": self.status,
             "status_details": details,
-            "output": [dict(self.item)] if done and self.item else [],
+            "output": [dict(i.json) for i in self._items if i.json is not None] if done else [],
             "conversation_id": self.conversation_id,
             "output_modalities": self._settings["output_modalities"],
             "max_output_tokens": self._settings["max_output_tokens"],
-            "audio": {"output": {k: self._settings["audio"]["output"][k] for k in _OUTPUT}},
-            "usage": usage(self._given, self._before, self.made()) if done else None,
+            "audio": {"output": self._output_audio()},
+            "usage": usage(self._given, self._before, self._made()) if done else None,
             "metadata": self._settings["metadata"],
         }
 
-    def made(self) -> Tokens:
-        """Return the tokens generated so far."""
-        if self.item is None:
-            return Tokens()
-        sound = self.share() * len(self.reply.pcm) / _PER_SECOND * 1000 if self.speaks else 0
-        return text_tokens(self._text) + spoken_tokens(sound)
+    def _output_audio(self) -> Json:
+        output = self._settings["audio"]["output"]
+        voice = output["voice"]
+        named = voice["id"] if isinstance(voice, dict) else voice
+        return {"format": output["format"], "voice": named}
+
+    def _made(self) -> Tokens:
+        return sum((item.made() for item in self._items), Tokens())
 
 
-_OUTPUT: Final = ("format", "voice")
+def _fitting(item: OutputItem, limit: float) -> int:
+    """Return how many of an item's pieces max_output_tokens lets through."""
+    pieces: Sequence[str] = item.pieces
+    cost = item.cost().text + item.cost().audio
+    return len(pieces) if cost <= limit else int(len(pieces) * max(limit, 0) / max(cost, 1))
