@@ -43,19 +43,18 @@ MEDIA: Final = (
     "media.opus media.recorder media.recording media.tracks"
 )
 PEER: Final = (
-    "peer.channel peer.disturbed peer.faults peer.impairment peer.incoming peer.journal peer.outgoing "
-    "peer.outputitems peer.speaking "
-    "peer.checks peer.listening peer.responding peer.sessionchecks peer.userturn peer.wireaudio "
-    "peer.recordedparts peer.recordedrun peer.recordedsound peer.replayeditems "
-    "peer.refusals peer.replayedreplies peer.replayedresponse peer.replaying peer.replayqueue "
-    "peer.betawire peer.heard peer.mouth peer.reply peer.script peer.speech peer.timbre "
-    "peer.bodies peer.guard peer.minting peer.modes peer.sideband "
-    "peer.control peer.link peer.peerlog peer.remote peer.serving peer.uservoice "
-    "peer peer.__main__ peer.answers peer.audible peer.call peer.conversation peer.fingerprint "
-    "peer.handle "
-    "peer.hearing peer.httperrors peer.inputbuffer peer.items peer.keys peer.repertoire "
-    "peer.offers peer.outputs peer.replytrack peer.responses peer.server peer.settings "
-    "peer.signaling peer.toolcalls peer.transcription peer.usage peer.vad peer.voices peer.wire"
+    "peer peer.__main__ peer.answers peer.audible peer.betawire peer.bodies peer.call "
+    "peer.channel peer.checks peer.control peer.conversation peer.disturbed peer.faults "
+    "peer.fingerprint peer.guard peer.handle peer.heard peer.hearing peer.httperrors "
+    "peer.impairment peer.incoming peer.inputbuffer peer.itemevents peer.items peer.journal "
+    "peer.keys peer.link peer.listening peer.minting peer.modes peer.mouth peer.offers "
+    "peer.outgoing peer.outputitems peer.outputs peer.peerlog peer.recordedparts peer.recordedrun "
+    "peer.recordedsound peer.refusals peer.remote peer.repertoire peer.replayeditems "
+    "peer.replayedreplies peer.replayedresponse peer.replaying peer.replayqueue peer.reply "
+    "peer.replytrack peer.responding peer.responses peer.script peer.server peer.serving "
+    "peer.sessionchecks peer.settings peer.sideband peer.signaling peer.speaking peer.speech "
+    "peer.timbre peer.toolcalls peer.transcription peer.usage peer.userturn peer.uservoice "
+    "peer.vad peer.voices peer.wire peer.wireaudio"
 )
 NOT_FOR_MEDIA: Final = {"plots", "tools", "conversation"}
 FOR_PEER: Final = {"media.aiortc_hooks", "media.opus", "media.tracks"}

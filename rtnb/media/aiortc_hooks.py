@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import aioice.ice
@@ -158,20 +158,12 @@ def watch_sender(sender: RTCRtpSender, on_sent: Callable[[RtpDeparture], None]) 
     bool
         False when this aiortc does not fit; then nothing was changed.
     """
-    if "send" in missing():
-        return False
-    transport = sender.transport
-    send: Callable[[bytes], Awaitable[None]] = transport._send_rtp
-    ssrc = sender._ssrc
 
-    async def watched(data: bytes) -> None:
-        await send(data)
-        header = _rtp_header(data, ssrc)
-        if header is not None:
-            on_sent(RtpDeparture(header[0], header[1], len(data), time.monotonic()))
+    async def carry(packet: RtpDeparture, send: Callable[[], Awaitable[None]]) -> None:
+        await send()
+        on_sent(replace(packet, time=time.monotonic()))
 
-    transport._send_rtp = watched  # type: ignore[method-assign]
-    return True
+    return intercept_sender(sender, carry)
 
 
 def intercept_sender(

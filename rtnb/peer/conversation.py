@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from rtnb.dialects import Json
-from rtnb.peer.checks import Problem, is_a, missing, whole_number
+from rtnb.peer.checks import Problem, is_a, missing
 from rtnb.peer.inputbuffer import S16
-from rtnb.peer.items import Item, Items, item_from_client
+from rtnb.peer.itemevents import created, retrieved, truncation
+from rtnb.peer.items import Item, Items
 from rtnb.peer.listening import Listener, Listening
 from rtnb.peer.outputs import Command, HangUp, Outbox, new_id
 from rtnb.peer.refusals import Refusing, handler_for
@@ -25,7 +26,6 @@ __all__ = ["LIFETIME", "TRANSCRIBED_AFTER", "Conversation"]
 
 LIFETIME: Final = 3600.0  # seconds that a session may last
 TRANSCRIBED_AFTER: Final = 0.1  # seconds; transcription runs beside the response
-_LONGEST_MS: Final = 24 * 3_600_000
 
 
 class Conversation(Refusing):
@@ -192,21 +192,13 @@ class Conversation(Refusing):
 
     def _item_create(self, event: Json) -> None:
         form = self.session["audio"]["input"]["format"]
-        item = item_from_client(event.get("item"), self._recognise, form)
-        if self._items.has(item.id):
-            quoted = repr(item.id)[:100]
-            raise Problem(f"There is an item with the id {quoted} already.", "item.id")
+        item, after = created(event, self._items, self._recognise, form)
         self._items.check_call_of(item)
-        after = event.get("previous_item_id")
-        if after not in (None, "root"):
-            self._items.find(after, "previous_item_id")
         self._add(item, after)
 
     def _item_retrieve(self, event: Json) -> None:
-        item = self._items.find(event.get("item_id"))
-        audio = self.session["audio"]
-        forms = [audio[side]["format"] for side in ("input", "output") if side in audio]
-        self._out.event("conversation.item.retrieved", item=item.with_audio(*forms))
+        item = retrieved(event, self._items, self.session["audio"])
+        self._out.event("conversation.item.retrieved", item=item)
 
     def _item_delete(self, event: Json) -> None:
         item = self._items.find(event.get("item_id"))
@@ -214,14 +206,7 @@ class Conversation(Refusing):
         self._out.event("conversation.item.deleted", item_id=item.id)
 
     def _item_truncate(self, event: Json) -> None:
-        item = self._items.find(event.get("item_id"))
-        if not item.spoken_ms and not item.cut:
-            raise Problem("Only an assistant's audio can be truncated.", "item_id")
-        for name, largest in (("content_index", 0), ("audio_end_ms", _LONGEST_MS)):
-            if event.get(name) is None:
-                raise missing(name)
-            whole_number(0, largest)(event[name], name)
-        self._responding.truncate(item, event["audio_end_ms"])
+        self._responding.truncate(*truncation(event, self._items))
 
     def _input_commit(self, event: Json) -> None:
         self._listening.commit()

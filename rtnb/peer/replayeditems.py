@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from rtnb.dialects import Json, text_at
-from rtnb.peer.checks import Problem, missing, whole_number
-from rtnb.peer.items import Item, Items, item_from_client
+from rtnb.peer.checks import Problem
+from rtnb.peer.itemevents import created, retrieved, truncation
+from rtnb.peer.items import Item, Items
 from rtnb.peer.outputs import Outbox
 
 __all__ = ["ReplayedItems"]
 
 _PER_MS: Final = 48
-_LONGEST_MS: Final = 24 * 3_600_000
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
 
 
@@ -99,13 +99,7 @@ class ReplayedItems:
         Problem
             It cannot be an item, or not there.
         """
-        item = item_from_client(event.get("item"), lambda samples: None, form)
-        if self._items.has(item.id):
-            quoted = repr(item.id)[:100]
-            raise Problem(f"There is an item with the id {quoted} already.", "item.id")
-        after = event.get("previous_item_id")
-        if after not in (None, "root"):
-            self._items.find(after, "previous_item_id")
+        item, after = created(event, self._items, lambda samples: None, form)
         kind, recorded = self._recorded.popleft() if self._recorded else ("", "")
         fits = kind == item.json["type"] and not self._items.has(recorded)
         if fits and not event["item"].get("id"):
@@ -115,9 +109,8 @@ class ReplayedItems:
 
     def retrieve(self, event: Json, audio: Json) -> None:
         """Take a ``conversation.item.retrieve``; `audio` is the session's, with its formats."""
-        item = self._items.find(event.get("item_id"))
-        forms = [audio[side]["format"] for side in ("input", "output") if side in audio]
-        self._out.event("conversation.item.retrieved", item=item.with_audio(*forms))
+        item = retrieved(event, self._items, audio)
+        self._out.event("conversation.item.retrieved", item=item)
 
     def delete(self, event: Json) -> None:
         """Take a ``conversation.item.delete``."""
@@ -127,14 +120,7 @@ class ReplayedItems:
 
     def truncate(self, event: Json) -> None:
         """Take a ``conversation.item.truncate``."""
-        item = self._items.find(event.get("item_id"))
-        if not item.spoken_ms and not item.cut:
-            raise Problem("Only an assistant's audio can be truncated.", "item_id")
-        for name, largest in (("content_index", 0), ("audio_end_ms", _LONGEST_MS)):
-            if event.get(name) is None:
-                raise missing(name)
-            whole_number(0, largest)(event[name], name)
-        end_ms = event["audio_end_ms"]
+        item, end_ms = truncation(event, self._items)
         if end_ms > item.spoken_ms:
             message = f"Audio content of {item.spoken_ms}ms is already shorter than {end_ms}ms."
             raise Problem(message, "audio_end_ms")
