@@ -1,4 +1,4 @@
-"""Fixtures of all tests: one peer for the whole run, and no key from the environment."""
+"""Fixtures of all tests: two peers for the whole run, and no key from the environment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from brief import SOON, brief_voice
 
 import rtnb
 
@@ -23,6 +24,20 @@ def _no_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def peer() -> Iterator[rtnb.Peer]:
     """A real realtime server in a process of its own, shared by all tests."""
     with rtnb.Peer() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def brief_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rtnb.Peer]:
+    """A peer that answers with the words of the other one, in half a second each."""
+    with rtnb.Peer(voice=brief_voice(tmp_path_factory.mktemp("brief"))) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def brief(brief_peer: rtnb.Peer) -> Iterator[rtnb.Session]:
+    """A real call to that peer, which takes a prompt to be over soon."""
+    with rtnb.connect(brief_peer, turn_detection=SOON) as one:
         yield one
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -56,6 +57,13 @@ mirror.on_msg(answer)
 mirror
 """
 SCRIPT = "<p class='seen'>shown</p><script>window.ran = true</script>"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, lab: Lab) -> Iterator[Page]:
+    """A page for all tests of this module, each of which opens a notebook in it."""
+    with new_page(browser, lab) as one:
+        yield one
 
 
 def notebook_that_shows(lab: Lab, html: str) -> Path:

@@ -75,9 +75,50 @@ async def _record(source: Path, target: Path, make: Make) -> Any:
     return made[0]
 
 
+LOST = (60, 90)  # which packets
+
+
+async def _record_with_losses(source: Path, target: Path) -> rtnb.Recorder:
+    track = rtnb.FileTrack(source, encoded=True)
+    recorders: list[rtnb.Recorder] = []
+    starting: list[asyncio.Future[None]] = []
+
+    def begin(pc: RTCPeerConnection, remote: Any) -> None:
+        recorders.append(on_receiver(pc, remote, target))
+        starting.append(asyncio.ensure_future(recorders[0].start()))
+
+    async with one_way_call(track, begin) as callee:
+        original = callee.getReceivers()[0]._handle_rtp_packet
+        count = 0
+
+        async def lossy(packet: Any, arrival_time_ms: int) -> None:
+            nonlocal count
+            count += 1
+            if count not in LOST:
+                await original(packet, arrival_time_ms)
+
+        callee.getReceivers()[0]._handle_rtp_packet = lossy
+        await end_of(track)
+        await asyncio.sleep(IN_FLIGHT)
+        await recorders[0].stop()
+    assert count > max(LOST)
+    return recorders[0]
+
+
 @pytest.fixture(scope="module")
-def recorded(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Record the reference three times, in three calls at once: name -> (recorder, samples)."""
+def short(reference: Path) -> Path:
+    """The first three seconds of the reference."""
+    return rtnb.Clip.read(reference)[:3.0].write(reference.parent / "short.wav")
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    reference: Path, short: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """Record the reference three times, and the short one with losses, in four calls at once.
+
+    The keys are names, the values (recorder, samples).
+    """
     folder = tmp_path_factory.mktemp("recorded")
     makes: dict[str, Make] = {
         "receiver": on_receiver,
@@ -85,14 +126,14 @@ def recorded(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "media_recorder": media_recorder,
     }
 
-    async def all_three() -> list[Any]:
+    async def all_at_once() -> list[Any]:
         work = [_record(reference, folder / f"{n}.wav", m) for n, m in makes.items()]
-        return await asyncio.gather(*work)
+        return await asyncio.gather(*work, _record_with_losses(short, folder / "lossy.wav"))
 
-    recorders = asyncio.run(all_three())
+    recorders = asyncio.run(all_at_once())
     return {
         name: (one, rtnb.Clip.read(folder / f"{name}.wav").samples)
-        for name, one in zip(makes, recorders, strict=True)
+        for name, one in zip([*makes, "lossy"], recorders, strict=True)
     }
 
 
@@ -143,44 +184,12 @@ def test_a_recorder_says_whether_it_is_exact(recorded: dict[str, Any]) -> None:
     assert (recorded["receiver"][0].exact, recorded["track"][0].exact) == (True, False)
 
 
-def test_a_lost_packet_is_a_gap_and_nothing_moves(reference: Path, tmp_path: Path) -> None:
+def test_a_lost_packet_is_a_gap_and_nothing_moves(recorded: dict[str, Any], short: Path) -> None:
     """Each lost packet costs its own 20 ms: it is marked, and what follows stays in place."""
-    dropped: list[int] = []
-    source = rtnb.Clip.read(reference)[:3.0].write(tmp_path / "short.wav")
-
-    async def lossy_call() -> rtnb.Recorder:
-        track = rtnb.FileTrack(source, encoded=True)
-        recorders: list[rtnb.Recorder] = []
-        starting: list[asyncio.Future[None]] = []
-
-        def begin(pc: RTCPeerConnection, remote: Any) -> None:
-            recorders.append(on_receiver(pc, remote, tmp_path / "lossy.wav"))
-            starting.append(asyncio.ensure_future(recorders[0].start()))
-
-        async with one_way_call(track, begin) as callee:
-            original = callee.getReceivers()[0]._handle_rtp_packet
-            count = 0
-
-            async def lossy(packet: Any, arrival_time_ms: int) -> None:
-                nonlocal count
-                count += 1
-                if count in (60, 90):
-                    dropped.append(packet.sequence_number)
-                    return
-                await original(packet, arrival_time_ms)
-
-            callee.getReceivers()[0]._handle_rtp_packet = lossy
-            await end_of(track)
-            await asyncio.sleep(IN_FLIGHT)
-            await recorders[0].stop()
-        return recorders[0]
-
-    recorder = asyncio.run(lossy_call())
-    samples = rtnb.Clip.read(tmp_path / "lossy.wav").samples
-    assert len(dropped) == 2
+    recorder, samples = recorded["lossy"]
     assert len(samples) == 3 * 48_000 + 960
     assert [round(end - start, 6) for start, end in recorder.gaps] == [0.02, 0.02]
-    plain = rtnb.Clip.read(source).samples
+    plain = rtnb.Clip.read(short).samples
     assert 300 <= lag(plain, samples, 110_000) <= 315
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from brief import SOON
 from browser_rig import Lab, new_page
 from playwright.sync_api import Browser, Page, expect
 
@@ -18,23 +19,23 @@ SETUP = """
 import json, pathlib, IPython, rtnb
 
 evil, evil_file = {evil!r}, {evil_file!r}
-session = rtnb.connect({peer!r}, transcription=True, progress=False)
+session = rtnb.connect({peer!r}, transcription=True, turn_detection={soon!r}, progress=False)
 
 @session.tool
 def weather(city: str) -> str:
     "The weather."
     return evil
 
-rtnb.sample("capital_of_france").write(evil_file)
+rtnb.sample("greeting").write(evil_file)
 """
 CALL = """
 named = session.ask(pathlib.Path(evil_file))
 written = session.ask(evil)
-tooled = session.ask(rtnb.sample("weather_in_paris"))
+tooled = session.ask(rtnb.sample_text("weather_in_paris"))
 session.send_event({"type": evil, "field": evil})
 session.events.wait_for("error")
 folder = session.save("hostile")
-answer = "The capital of France is Paris."
+answer = "Hello! I am doing fine today."
 for name in ("events.jsonl", "turns.jsonl"):
     path = folder / name
     path.write_text(path.read_text().replace(answer, json.dumps(evil)[1:-1]))
@@ -60,9 +61,9 @@ def ran(page: Page) -> bool:
     return bool(page.evaluate("() => Boolean(window.ran)"))
 
 
-def test_hostile_texts_do_not_run(lab: Lab, page: Page, peer: rtnb.Peer) -> None:
+def test_hostile_texts_do_not_run(lab: Lab, page: Page, brief_peer: rtnb.Peer) -> None:
     """A prompt, a transcript, a tool's result, a file's name, an event and an error stay text."""
-    setup = SETUP.format(evil=EVIL, evil_file=EVIL_FILE, peer=peer.url)
+    setup = SETUP.format(evil=EVIL, evil_file=EVIL_FILE, peer=brief_peer.url, soon=SOON)
     panel = "panel = rtnb.Panel(session)\npanel"
     control = "IPython.display.HTML(evil)"
     lab.open(lab.notebook(setup, CALL, *SHOWN, panel, control), page)
@@ -82,11 +83,11 @@ def test_hostile_texts_do_not_run(lab: Lab, page: Page, peer: rtnb.Peer) -> None
 
 
 @pytest.fixture(scope="module")
-def saved(lab: Lab, browser: Browser, peer: rtnb.Peer) -> Path:
+def saved(lab: Lab, browser: Browser, brief_peer: rtnb.Peer) -> Path:
     """A notebook that shows a bit of everything, saved with its widgets."""
     lab.set("jupyterlab-manager/plugin", scope="@jupyter-widgets", saveState=True)
     notebook = lab.notebook(
-        f"import rtnb\nsession = rtnb.connect({peer.url!r}, transcription=True)\n"
+        f"import rtnb\nsession = rtnb.connect({brief_peer.url!r}, transcription=True)\n"
         'turn = session.ask(rtnb.sample("capital_of_france"))',
         *("turn", "turn.plot();", "session.events", "session"),
         *("session.events.select('response.*')", "panel = rtnb.Panel(session)\npanel"),

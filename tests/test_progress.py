@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
+from brief import SOON, brief_prompt, brief_voice
 from kernels import Kernel
 
 import rtnb
@@ -444,9 +445,16 @@ def test_a_line_within_a_line_is_shown_in_it(screen: Screen) -> None:
 # --- real calls ----------------------------------------------------------------------------------
 
 
-def test_a_call_is_followed(screen: Screen, peer: rtnb.Peer) -> None:
+@pytest.fixture(scope="module")
+def second_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rtnb.Peer]:
+    """A peer whose answers take a second: long enough to be seen, and soon over."""
+    with rtnb.Peer(voice=brief_voice(tmp_path_factory.mktemp("voice"), 1.0)) as one:
+        yield one
+
+
+def test_a_call_is_followed(screen: Screen, second_peer: rtnb.Peer) -> None:
     """Connecting ends with its time; asking goes through its phases to the first audio."""
-    with rtnb.connect(peer) as session:
+    with rtnb.connect(second_peer, turn_detection=SOON) as session:
         assert " → connected in " in screen.shown[-1]
         turn = session.ask(rtnb.sample("greeting"))
     phases = ("playing prompt", "waiting for the reply", "reply sounding", "completed")
@@ -466,9 +474,10 @@ def test_a_call_remembers_that_it_is_quiet(screen: Screen, peer: rtnb.Peer) -> N
         assert '"Hello!" → completed' in screen.shown[-1]
 
 
-def test_a_replay_is_one_line(screen: Screen, peer: rtnb.Peer) -> None:
+def test_a_replay_is_one_line(screen: Screen, second_peer: rtnb.Peer, tmp_path: Path) -> None:
     """It counts the calls, tells the phases of each, and how all ended."""
-    rtnb.replay([GREETING], peer, voices=["marin", "ash"])
+    prompt = brief_prompt().write(tmp_path / "greeting.wav")
+    rtnb.replay([prompt], second_peer, voices=["marin", "ash"], turn_detection=SOON)
     assert screen.shown[0].startswith("[1/2] greeting (marin): ")
     assert any(s.startswith("[2/2] greeting (ash): reply sounding") for s in screen.shown)
     assert screen.shown[-1].startswith("2 calls → 2 completed, ")
@@ -531,13 +540,14 @@ class Cells(Kernel):
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory, peer: rtnb.Peer) -> Iterator[Cells]:
+def kernel(tmp_path_factory: pytest.TempPathFactory, second_peer: rtnb.Peer) -> Iterator[Cells]:
     """A kernel with a spoken and a written call to the peer, shared by these tests."""
     one = Cells(tmp_path_factory.mktemp("kernel"))
     try:
         # each in its own cell: a cell that connects again closes the call that it made before
-        one.run(f"import os, rtnb\nsession = rtnb.connect({peer.url!r})", cell="spoken")
-        one.run(f'written = rtnb.connect({peer.url!r}, modalities=["text"])', cell="written")
+        url, brief = second_peer.url, f"turn_detection={SOON!r}"
+        one.run(f"import os, rtnb\nsession = rtnb.connect({url!r}, {brief})", cell="spoken")
+        one.run(f'written = rtnb.connect({url!r}, modalities=["text"])', cell="written")
         yield one
     finally:
         one.close()

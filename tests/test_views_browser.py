@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser_rig import Lab
-from playwright.sync_api import Locator, Page, expect
+from browser_rig import Lab, new_page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 import rtnb
 
@@ -25,30 +25,67 @@ def made(number):
 log = EventLog(made(number) for number in range(10_000))
 """
 GROW = """
-def grow():
+def grow(log):
     for number in range(10_000, 11_000):
         log.append(made(number))
-        time.sleep(0.005)
+        time.sleep(0.002)
 
-threading.Thread(target=grow, daemon=True).start()
+threading.Thread(target=grow, args=(log,), daemon=True).start()
 """
 
 
-@pytest.fixture(autouse=True)
-def _without_kernels(lab: Lab) -> Iterator[None]:
-    """No kernel of a test is left to the next one."""
-    yield
-    lab.end_kernels()
+ASK = """
+import rtnb
+
+session = rtnb.connect({url!r}, modalities=["text"])
+for name in ("greeting", "color_of_the_sky", "capital_of_france"):
+    session.ask(rtnb.sample_text(name))
+"""
+RUN = """
+import json, rtnb
+from rtnb import Event, EventLog
+
+def delta(number):
+    data = {"type": "response.output_text.delta", "item_id": "i", "delta": f"w{number} "}
+    return Event(json.dumps(data), time=number / 100, direction="received")
+
+run = EventLog(delta(number) for number in range(250))
+"""
+GROW_RUN = "for number in range(250, 270): run.append(delta(number))"
+CELLS = {
+    "ask": ASK,
+    "turns": "session.turns",
+    "many": MANY,
+    "inspector": "rtnb.EventInspector(log)",
+    "grow": GROW,
+    "run": RUN,
+    "run's inspector": "rtnb.EventInspector(run)",
+    "grow run": GROW_RUN,
+}
+INDEX = {name: index for index, name in enumerate(CELLS)}
+
+
+@pytest.fixture(scope="module")
+def page(lab: Lab, browser: Browser, peer: rtnb.Peer) -> Iterator[Page]:
+    """A page with one notebook, of which each test runs the cells that it needs anew."""
+    with new_page(browser, lab) as one:
+        cells = [ASK.format(url=peer.url), *list(CELLS.values())[1:]]
+        lab.open(lab.notebook(*cells), one)
+        yield one
+
+
+def show(lab: Lab, page: Page, made: str, shown: str) -> Locator:
+    """Run the cell that makes something and the one that shows it, and return what is shown."""
+    for name in (made, shown):
+        lab.run_cell(page, INDEX[name])
+    lab.must_not_fail(page)
+    return lab.output(page, INDEX[shown])
 
 
 @pytest.fixture
 def inspector(lab: Lab, page: Page) -> Locator:
     """An inspector of 10,000 events, which can be made to grow."""
-    lab.open(lab.notebook(MANY, "rtnb.EventInspector(log)", GROW), page)
-    for index in range(2):
-        lab.run_cell(page, index)
-    lab.must_not_fail(page)
-    found = lab.output(page, 1).locator(".rtnb-insp")
+    found = show(lab, page, "many", "inspector").locator(".rtnb-insp")
     expect(found).to_have_attribute("data-total", "10000", timeout=WITHIN)
     return found
 
@@ -60,18 +97,9 @@ def order(table: Locator) -> list[str]:
     return [text for box, text in sorted(placed, key=lambda one: one[0]["y"] if one[0] else 0)]
 
 
-def test_a_click_on_a_heading_sorts_a_table(lab: Lab, page: Page, peer: rtnb.Peer) -> None:
+def test_a_click_on_a_heading_sorts_a_table(lab: Lab, page: Page) -> None:
     """By the reply's words, and the other way round; no script does it."""
-    ask = (
-        f"import rtnb\nsession = rtnb.connect({peer.url!r}, modalities=['text'])\n"
-        "for name in ('greeting', 'color_of_the_sky', 'capital_of_france'):\n"
-        "    session.ask(rtnb.sample_text(name))"
-    )
-    lab.open(lab.notebook(ask, "session.turns"), page)
-    for index in range(2):
-        lab.run_cell(page, index)
-    lab.must_not_fail(page)
-    table = lab.output(page, 1)
+    table = show(lab, page, "ask", "turns")
     assert order(table) == ["1", "2", "3"]
     texts = dict(zip("123", table.locator(".rtnb-rowline").all_inner_texts()[1:], strict=True))
     by_prompt = sorted(texts, key=lambda number: texts[number].split("\n")[1].lower())
@@ -84,10 +112,10 @@ def test_a_click_on_a_heading_sorts_a_table(lab: Lab, page: Page, peer: rtnb.Pee
 def test_ten_thousand_events_are_a_bounded_page(lab: Lab, page: Page, inspector: Locator) -> None:
     """At most 100 rows are in the page, the newest on top, and it follows what comes."""
     assert inspector.locator(".rtnb-ev").count() <= 100
-    lab.screenshot(page, "inspector-light", lab.output(page, 1))
+    lab.screenshot(page, "inspector-light", lab.output(page, INDEX["inspector"]))
     lab.theme(page, dark=True)
-    lab.screenshot(page, "inspector-dark", lab.output(page, 1))
-    lab.run_cell(page, 2)
+    lab.screenshot(page, "inspector-dark", lab.output(page, INDEX["inspector"]))
+    lab.run_cell(page, INDEX["grow"])
     expect(inspector).to_have_attribute("data-total", "11000", timeout=WITHIN)
     assert inspector.locator(".rtnb-ev").count() <= 102
 
@@ -122,32 +150,16 @@ def test_the_inspector_is_paused(lab: Lab, page: Page, inspector: Locator) -> No
     top = inspector.locator(".rtnb-ev").first.get_attribute("data-row")
     inspector.get_by_text("Pause", exact=True).click()
     expect(inspector).to_have_attribute("data-state", "paused", timeout=WITHIN)
-    lab.run_cell(page, 2)
+    lab.run_cell(page, INDEX["grow"])
     expect(inspector).not_to_have_attribute("data-newer", "0", timeout=WITHIN)
     assert inspector.locator(".rtnb-ev").first.get_attribute("data-row") == top
     inspector.get_by_text("Follow", exact=True).click()
     expect(inspector).to_have_attribute("data-state", "following", timeout=WITHIN)
 
 
-RUN = """
-import json, rtnb
-from rtnb import Event, EventLog
-
-def delta(number):
-    data = {"type": "response.output_text.delta", "item_id": "i", "delta": f"w{number} "}
-    return Event(json.dumps(data), time=number / 100, direction="received")
-
-log = EventLog(delta(number) for number in range(250))
-"""
-
-
 def test_a_long_run_unfolds_a_hundred_at_a_time(lab: Lab, page: Page) -> None:
     """The page stays small; more comes by the keyboard, and what is new when the run grows."""
-    grow = "for number in range(250, 270): log.append(delta(number))"
-    lab.open(lab.notebook(RUN, "rtnb.EventInspector(log)", grow), page)
-    for index in range(2):
-        lab.run_cell(page, index)
-    root = lab.output(page, 1).locator(".rtnb-insp")
+    root = show(lab, page, "run", "run's inspector").locator(".rtnb-insp")
     expect(root).to_have_attribute("data-total", "250", timeout=WITHIN)
     root.locator(".rtnb-ev-line").first.focus()
     page.keyboard.press("Enter")
@@ -158,5 +170,5 @@ def test_a_long_run_unfolds_a_hundred_at_a_time(lab: Lab, page: Page) -> None:
     expect(single).to_have_count(200, timeout=WITHIN)
     root.locator(".rtnb-ev-more button").click()
     expect(single).to_have_count(250, timeout=WITHIN)
-    lab.run_cell(page, 2)
+    lab.run_cell(page, INDEX["grow run"])
     expect(single).to_have_count(270, timeout=WITHIN)
