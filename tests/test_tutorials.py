@@ -407,3 +407,55 @@ def test_a_call_of_ones_own_is_saved(replays: Executed) -> None:
     """The copy opens, and the call is the newest of the recent ones."""
     assert "by-hand" in replays.printed("save")
     assert replays.printed("recent") == "True"
+
+
+# --- 10_a_server_to_test_against -----------------------------------------------------------------
+
+
+@pytest.fixture
+def server(executed: Callable[[str], Executed]) -> Executed:
+    """The executed 10_a_server_to_test_against."""
+    return executed("10_a_server_to_test_against")
+
+
+def test_a_function_is_a_voice(server: Executed) -> None:
+    """What it returned was said, and it was given the turn of the bundled sample."""
+    assert server.printed("ask") == "'Yes, I can hear you.'"
+    assert server.printed("asked").count("UserTurn(") == 1
+    assert "sample='greeting'" in server.printed("asked")
+
+
+def test_a_script_speaks_what_a_tool_returned(server: Executed) -> None:
+    """The tool was called with the script's arguments, and its result is in the reply, aloud."""
+    assert server.printed("script") == "'It is 7 degrees.'"
+    assert """arguments='{"city": "Oslo"}'""" in server.printed("calls")
+    assert "<audio" in server.rendered("reply")
+
+
+@pytest.mark.parametrize("cell", ["pitch", "timeline", "spacing"])
+def test_the_servers_plots_are_figures(server: Executed, cell: str) -> None:
+    """Each is one image."""
+    images = [o for o in server.outputs(cell) if "image/png" in o.get("data", {})]
+    assert len(images) == 1
+
+
+def test_a_refused_call_is_a_sentence_and_the_next_one_is_taken(server: Executed) -> None:
+    """The client says why, and the server's log has the refusal."""
+    assert server.printed("loss").startswith("Too many requests with this key; wait a little")
+    assert "is refused: 429 rate_limit_exceeded" in server.printed("head")
+    assert "<audio" in server.rendered("loss")
+
+
+def test_the_clients_losses_are_the_servers_drops(server: Executed) -> None:
+    """In number, burst by burst, and packet by packet."""
+    lost, dropped = server.printed("gaps").splitlines()
+    assert lost.split("[")[1] == dropped.split("[")[1]
+    assert "3" in lost
+    assert server.printed("same") == "True"
+
+
+def test_a_recorded_call_is_given_again(server: Executed) -> None:
+    """The words are the same, nobody asked the voice, and the latency is that of the recording."""
+    assert server.printed("save") == "(True, 1)"
+    recorded, replayed = map(float, re.findall(r"([\d.]+)(?= s)", server.printed("latency")))
+    assert replayed == pytest.approx(recorded, abs=0.25)
