@@ -115,7 +115,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _note(request: web.Request, status: int, code: str | None) -> None:
     path = request.rel_url.raw_path[:200]  # as it came: no line ends
-    _log.info("%s %s is refused: %d %s", request.method, path, status, code or "")
+    # callers end the connection first and hang up then: nothing is wrong with that
+    over = code == "call_not_found" and path.endswith("/hangup")
+    level = logging.DEBUG if over else logging.INFO
+    _log.log(level, "%s %s is refused: %d %s", request.method, path, status, code or "")
 
 
 def _body(
