@@ -454,7 +454,7 @@ def second_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rtnb.Peer]
 
 def test_a_call_is_followed(screen: Screen, second_peer: rtnb.Peer) -> None:
     """Connecting ends with its time; asking goes through its phases to the first audio."""
-    with rtnb.connect(second_peer, turn_detection=SOON) as session:
+    with rtnb.connect(second_peer) as session:
         assert " → connected in " in screen.shown[-1]
         turn = session.ask(rtnb.sample("greeting"))
     phases = ("playing prompt", "waiting for the reply", "reply sounding", "completed")
