@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from functools import partial
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -70,7 +69,9 @@ def test_other_orders_on_request_are_legal_and_have_the_same_events(name, monkey
     usual = Counter(played(name).types())
     for seed in range(3):
         faults = Faults(seed=seed, other_order=True, duplicate_rate_limits=bool(seed))
-        monkeypatch.setattr(SimulatedCall, "disturbance", partial(Disturbed, faults))
+        monkeypatch.setattr(
+            SimulatedCall, "disturbance", lambda _, faults=faults: Disturbed(faults)
+        )
         call = SCENARIOS[name]()
         assert call.problems() == []
         del usual["rate_limits.updated"]

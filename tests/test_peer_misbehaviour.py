@@ -8,7 +8,6 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
@@ -254,7 +253,7 @@ def test_no_legal_sequence_makes_the_other_orders_illegal(
     numbers = cycle(replies)
     faults = Faults(other_order=True, seed=seed)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(SimulatedCall, "disturbance", partial(Disturbed, faults))
+        patched.setattr(SimulatedCall, "disturbance", lambda _: Disturbed(faults))
         call = SimulatedCall(lambda _: REPLIES[next(numbers)], thinking=thinking)
     for what, value in plan:
         take_step(call, what, value)
