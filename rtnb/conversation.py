@@ -99,6 +99,12 @@ class Conversation:
         self._note_detection(change)
         return event_id, effect
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a clip that is played now, after all others, has to be committed by hand."""
+        restored = any(turn.restore is not None and not turn.holding for turn in self.turns)
+        return self.detection is None and not restored
+
     def commit_events(self, turn: TurnState) -> list[Json]:
         """Return the events that end a turn by hand: commit, then response.create."""
         turn.holding = False

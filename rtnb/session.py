@@ -90,7 +90,7 @@ class Session(LiveCall):
                 self._out.encoded({"text": value}, around=_AROUND_TEXT)  # before a turn is begun
                 state, effects = self._conversation.begin_turn(self._now(), "text", text=value)
                 return self._begun(state, None, effects)
-            by_hand = self._conversation.detection is None
+            by_hand = self._conversation.by_hand
             state, effects = self._conversation.begin_turn(self._now(), "audio", name=name)
             turn = self._begun(state, value, effects)
             then = self._conversation.commit_events(state) if by_hand else []

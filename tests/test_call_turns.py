@@ -425,16 +425,19 @@ def test_an_exception_within_push_to_talk_asks_for_nothing(brief: rtnb.Session) 
     assert not brief.events[before:].select("response.create")
 
 
-def test_a_prompt_sent_right_after_push_to_talk_is_a_turn_of_its_own(brief_peer: rtnb.Peer) -> None:
-    """What is sent while the commit is still to leave is played after it, and answered by itself."""
-    with rtnb.connect(
-        brief_peer, turn_detection={"type": "server_vad", "interrupt_response": False}
-    ) as s:
+@pytest.mark.parametrize("silence_ms", [200, 500])
+def test_a_prompt_sent_right_after_push_to_talk_is_a_turn_of_its_own(
+    brief_peer: rtnb.Peer, silence_ms: int
+) -> None:
+    """What is sent while the commit is still to leave is played after it, and answered once."""
+    detection = {"type": "server_vad", "silence_duration_ms": silence_ms}
+    with rtnb.connect(brief_peer, turn_detection=detection | {"interrupt_response": False}) as s:
         with s.push_to_talk() as first:
             first.play(rtnb.sample("seven_times_eight"))
         second = s.send(rtnb.sample("greeting"))
         assert first.wait(20).transcript == "Seven times eight is fifty-six."
         assert second.wait(20).transcript == HELLO
+        assert len(s.events.select("input_audio_buffer.committed")) == 2
 
 
 def test_interrupting_while_the_prompt_plays_ends_the_turn(brief: rtnb.Session) -> None:
