@@ -75,7 +75,7 @@ _PUBLIC: typing.Final = {
         *("TurnTimeoutError", "UdpBlockedError", "UnreachableError"),
     )
 }
-_MODULES: typing.Final = frozenset({"errors", "measure", "peer", "plots"})
+_MODULES: typing.Final = frozenset({"errors", "measure", "peer", "plots", "prices"})
 
 __version__ = "0.1.0"
 __all__ = sorted([*_PUBLIC, "__version__"])

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtnb.audio import Clip
+from rtnb.quality import CallQuality
 
 __all__ = ["AUDIBLE_LEVEL", "Latency", "audible_span", "speech_span", "window_levels"]
 
@@ -34,11 +35,44 @@ class Latency:
         When the user's audible speech ended, in seconds on the call's clock.
     first_audible : float or None
         When the reply became audible, in seconds on the call's clock.
+    speech_start : float or None
+        When the user's audible speech began.
+    speech_stopped, committed, response_created : float or None
+        When these events came: input_audio_buffer.speech_stopped and .committed, response.created.
+    first_packet : float or None
+        When the first packet of the reply's sound arrived.
+    reply_end : float or None
+        When the reply fell silent.
+    verdict : str
+        ``answered`` within the deadline, ``missed``, ``censored`` (the call ended before the deadline
+        did), ``excluded`` (it cannot be scored), or ``pending`` while it is not known.
+    reason : str
+        Why it was not answered, or cannot be scored; "" where it was.
+    yield_latency : float or None
+        Where the user's speech began during an audible reply: seconds from there until that reply
+        fell silent; None where it did not, or within 2 s did not.
+    quality : CallQuality or None
+        The pacing and the network that it was measured under.
     """
 
     first_audio: float | None = None
     speech_end: float | None = None
     first_audible: float | None = None
+    speech_start: float | None = None
+    speech_stopped: float | None = None
+    committed: float | None = None
+    response_created: float | None = None
+    first_packet: float | None = None
+    reply_end: float | None = None
+    verdict: str = "pending"
+    reason: str = ""
+    yield_latency: float | None = None
+    quality: CallQuality | None = None
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds from each mark that is known to the next one, in their order."""
+        return {}
 
 
 def window_levels(clip: Clip) -> npt.NDArray[np.float64]:

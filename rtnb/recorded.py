@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rtnb.audio import Clip
 from rtnb.conversation import Conversation
 from rtnb.dialects import Json, model_of, voice_of
+from rtnb.latencies import Latencies, latencies_of
+from rtnb.quality import CallQuality
 from rtnb.runaudio import RunAudio
+from rtnb.turnlist import Turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +25,12 @@ class Recorded:
     ----------
     audio : RunAudio
         The recording on disk.
+    turns : Turns
+        In order.
     """
 
     audio: RunAudio
+    turns: Turns
 
     _conversation: Conversation
     _config: Json
@@ -48,6 +54,20 @@ class Recorded:
     def heard(self) -> Clip:
         """Everything we heard (so far), 48,000 Hz, from 0 of the call's clock."""
         return self.audio.clip("heard")
+
+    @property
+    def quality(self) -> CallQuality:
+        """Pacing of what was sent and network quality of what was heard, of the whole call so far."""
+        return self.audio.quality()
+
+    @property
+    def cost(self) -> float | None:
+        """What its turns cost in USD by `rtnb.prices`; None where a price is not known."""
+        return self.turns.cost
+
+    def latency(self, **thresholds: float) -> Latencies:
+        """Return the latencies of its turns and what they add up to; see `Turns.latency`."""
+        return latencies_of(self.turns, **thresholds)
 
     def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
         """Draw what was sent and heard, spans and events on one time axis; see `plots.timeline`."""

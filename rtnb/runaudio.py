@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from rtnb.audio import CALL_SAMPLE_RATE, Clip
 from rtnb.clipview import Role
+from rtnb.packets import Packets, read_packets
+from rtnb.quality import CallQuality, quality_of
 from rtnb.runfiles import AUDIO, PACKETS, WAV_HEADER
 
 __all__ = ["RunAudio", "Side"]
@@ -138,6 +140,14 @@ class RunAudio:
         first, count = self._range(start, end)
         offset = first / CALL_SAMPLE_RATE
         return [(a + offset, b + offset) for a, b in self._gaps(first, first + count)]
+
+    def packets(self) -> Packets:
+        """Return every packet that left and arrived, and those that are missing, so far."""
+        return read_packets(self._folder)
+
+    def quality(self, start: float = 0.0, end: float | None = None) -> CallQuality:
+        """Return the pacing and the network quality of a stretch, in seconds on the call's clock."""
+        return quality_of(self.packets(), start, float("inf") if end is None else end)
 
     def _range(self, start: float, end: float | None) -> tuple[int, int]:
         """Return the first sample of a stretch and how many of it are on disk."""

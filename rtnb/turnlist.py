@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 from rtnb import _html
+from rtnb.latencies import Latencies, latencies_of
 from rtnb.turns import Turn
 from rtnb.turnview import TurnView, turn_line, turn_list
 
@@ -31,6 +32,15 @@ class Turns(list[Turn]):
     def __getitem__(self, index: SupportsIndex | slice) -> Turn | Turns:
         found = super().__getitem__(index)
         return Turns(found) if isinstance(found, list) else found
+
+    @property
+    def cost(self) -> float | None:
+        """What they cost in USD by `rtnb.prices`; None where one of them has no price."""
+        return None
+
+    def latency(self, **thresholds: float) -> Latencies:
+        """Return their latencies and what these add up to."""
+        return latencies_of(self, **thresholds)
 
     def to_frame(self) -> pandas.DataFrame:
         """Return one row a turn as a pandas DataFrame, times and durations in seconds.

@@ -15,7 +15,10 @@ from rtnb.audio import CALL_SAMPLE_RATE, Clip
 from rtnb.clipview import ClipView, Role
 from rtnb.errors import CallClosedError, ConfigurationError, TurnTimeoutError
 from rtnb.events import EventLog
+from rtnb.explaining import Explanation, explain
 from rtnb.measure import Latency
+from rtnb.prices import cost_of
+from rtnb.quality import CallQuality
 from rtnb.runaudio import RunAudio
 from rtnb.turnstate import ResponseState, Status, ToolCall, TurnState
 from rtnb.turntimes import PAD, measured, reply_span
@@ -189,6 +192,21 @@ class Turn:
         for response in self._state.responses:
             _add(total, response.usage or {})
         return total
+
+    @property
+    def cost(self) -> float | None:
+        """What its responses cost in USD by `rtnb.prices`; None where a price is not known."""
+        return cost_of(self.usage, self.model)
+
+    @property
+    def quality(self) -> CallQuality:
+        """Pacing and network quality from its beginning to its end."""
+        end = self._state.ended
+        return self._source.audio.quality(self._state.started, float("inf") if end is None else end)
+
+    def explain(self) -> Explanation:
+        """Return what came of the turn, and why: first of all why there was no reply."""
+        return explain(self)
 
     @property
     def events(self) -> EventLog:

@@ -22,12 +22,12 @@ FLOORS: Final = {
     0: "errors _plain _html clipview _masking messages _process _bundled _notebook",
     1: (
         "audio _audiofile events eventrows eventtext eventview eventwindow measure meters pagecontext "
-        "sdp runfiles runaudio frames"
+        "packets prices quality sdp runfiles runaudio frames"
     ),
     2: (
-        "dialects turnstate turnover inputbook requestbook responsebook tools toolruns conversation "
-        "turns turntimes turnview turnlist sessionview progress liveline recorded runs plots plotting "
-        "plotting.canvas plotting.lanes plotting.lettering plotting.sound plotting.spans "
+        "dialects explaining latencies turnstate turnover inputbook requestbook responsebook tools "
+        "toolruns conversation turns turntimes turnview turnlist sessionview progress liveline recorded "
+        "runs plots plotting plotting.canvas plotting.lanes plotting.lettering plotting.sound plotting.spans "
         "plotting.spectrogram plotting.timeline prompts configuration shapes effects"
     ),
     3: "_http endpoints signaling httperrors callsetup engine",
