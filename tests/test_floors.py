@@ -26,9 +26,10 @@ FLOORS: Final = {
     ),
     2: (
         "dialects explaining latencies turnstate turnover inputbook requestbook responsebook tools "
-        "toolruns conversation turns turntimes turnview turnlist sessionview progress liveline recorded "
-        "runs plots plotting plotting.canvas plotting.lanes plotting.lettering plotting.sound plotting.spans "
-        "plotting.spectrogram plotting.timeline prompts configuration shapes effects"
+        "toolruns conversation turns turntimes turnview turnlist sessionview progress liveline "
+        "recorded runs plots plotting plotting.canvas plotting.lanes plotting.lettering "
+        "plotting.sound plotting.spans plotting.spectrogram plotting.timeline prompts configuration "
+        "shapes effects"
     ),
     3: "_http endpoints signaling httperrors callsetup engine",
     4: "outbox livecall session registry turnfiles connecting",
