@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -14,7 +11,7 @@ import numpy.typing as npt
 
 from rtnb.audio import CALL_SAMPLE_RATE, Clip
 from rtnb.clipview import Role
-from rtnb.packets import Packets, read_packets
+from rtnb.packets import PacketFile, Packets
 from rtnb.quality import CallQuality, quality_of
 from rtnb.runfiles import AUDIO, PACKETS, WAV_HEADER
 
@@ -24,8 +21,6 @@ Side = Literal["sent", "heard"]
 
 _ROLES: Final[dict[Side, Role]] = {"sent": "prompt", "heard": "reply"}
 _BLOCK: Final = 4  # bytes of one stereo sample
-# a lost row's size is the samples that are missing (see media.capture)
-_LOST_ROW: Final = re.compile(rb"^lost,.*,(\d{1,18}),(\d{1,18})\r?$", re.MULTILINE)
 _READ: Final = 1 << 16  # samples read at once: larger blocks leave the cache, and take longer
 _WINDOW: Final = CALL_SAMPLE_RATE // 50  # samples of one level, 20 ms
 
@@ -43,7 +38,7 @@ class RunAudio:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._losses = _Losses(folder / PACKETS)
+        self._packets = PacketFile(folder / PACKETS)
 
     @property
     def duration(self) -> float:
@@ -143,7 +138,7 @@ class RunAudio:
 
     def packets(self) -> Packets:
         """Return every packet that left and arrived, and those that are missing, so far."""
-        return read_packets(self._folder)
+        return self._packets.packets()
 
     def quality(self, start: float = 0.0, end: float | None = None) -> CallQuality:
         """Return the pacing and the network quality of a stretch, in seconds on the call's clock."""
@@ -176,12 +171,9 @@ class RunAudio:
 
     def _gaps(self, first: int, last: int) -> list[tuple[float, float]]:
         """Return the lost stretches between two samples, in seconds from the first."""
-        out: list[tuple[float, float]] = []
-        for start, end in self._losses.known():
-            a, b = max(start, first), min(end, last)
-            if a < b:
-                out.append(((a - first) / CALL_SAMPLE_RATE, (b - first) / CALL_SAMPLE_RATE))
-        return out
+        lost = self._packets.losses().clip(first, last)
+        seen = lost[lost[:, 0] < lost[:, 1]]
+        return [(a, b) for a, b in ((seen - first) / CALL_SAMPLE_RATE).tolist()]
 
 
 def _within(time: float, duration: float) -> float:
@@ -190,53 +182,13 @@ def _within(time: float, duration: float) -> float:
 
 
 def _channel(both: npt.NDArray[np.int16], side: Side) -> npt.NDArray[np.int16]:
-    return np.ascontiguousarray(both[:, 0 if side == "sent" else 1])
+    """Return one side of a block, side by side in memory.
 
-
-class _Losses:
-    """The lost stretches of a growing packets.csv, in samples; each row of it is read once.
-
-    Parameters
-    ----------
-    path
-        The file; it may not be there yet.
+    Both samples of a time are one number, of which a half is kept: to take every other sample takes
+    several times as long.
     """
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._lock = threading.Lock()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._read = 0  # bytes of whole rows
-        self._found: list[tuple[int, int]] = []
-
-    def known(self) -> list[tuple[int, int]]:
-        """Return all that are on disk now, as (start, end)."""
-        with self._lock:
-            self._catch_up()
-            return self._found.copy()
-
-    def _catch_up(self) -> None:
-        """Read the rows that were added; a file that has shrunk is another one."""
-        try:
-            with self._path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size < self._read:
-                    self._forget()
-                if size > self._read:
-                    file.seek(self._read)
-                    self._take(file.read(size - self._read))
-        except OSError:
-            return  # not there yet
-
-    def _take(self, new: bytes) -> None:
-        """Take the whole rows of some new bytes; a last one that is cut is left for later."""
-        whole = new.rfind(b"\n") + 1
-        self._read += whole
-        for row in _LOST_ROW.finditer(new, 0, whole):
-            size, position = int(row[1]), int(row[2])
-            self._found.append((position, position + size))
+    pairs = both.reshape(-1).view("<i4")
+    return (pairs if side == "sent" else pairs >> 16).astype(np.int16)
 
 
 def _in_full_scale(samples: npt.NDArray[np.int16]) -> Floats:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtnb._masking import mask
+from rtnb._nested import too_deep
 from rtnb.errors import RunError
 
 __all__ = [
@@ -41,9 +42,10 @@ EVENTS: Final = "events.jsonl"
 AUDIO: Final = "audio.wav"
 PACKETS: Final = "packets.csv"
 TURNS: Final = "turns.jsonl"
-# kind: sent, received, damaged, lost; time in seconds on the call's clock; size in bytes, of a lost
-# stretch in samples; position in samples of audio.wav
-PACKET_FIELDS: Final = "kind,sequence,timestamp,time,size,position"
+# kind: sent, received, lost, late, duplicate, damaged, foreign; time in seconds on the call's clock;
+# size in bytes, of a lost stretch in samples; position in samples of audio.wav; concealed, of a lost
+# stretch: fec, plc, plc+fec (in the order of time), or empty
+PACKET_FIELDS: Final = "kind,sequence,timestamp,time,size,position,concealed"
 
 WAV_HEADER: Final = 44  # bytes, as the standard library's wave module writes it
 
@@ -172,14 +174,15 @@ class RunWriter:
         self._packets.flush()
 
     def event(self, time: float, direction: str, text: str) -> None:
-        """Append one event; what is not JSON is kept as a string."""
-        masked = mask(text)
-        try:
-            event: Any = json.loads(masked)
-        except ValueError:
-            event = masked
-        record = {"time": round(time, 6), "direction": direction, "event": event}
-        _append(self._events, json.dumps(record, ensure_ascii=False))
+        """Append one event as it is, secrets masked; what is not JSON is kept as a string.
+
+        So is JSON that is nested deeper than `Event.data` reads.
+        """
+        event = _in_a_line(mask(text))
+        _append(
+            self._events,
+            f'{{"time": {round(time, 6)}, "direction": "{direction}", "event": {event}}}',
+        )
 
     def record(self, text: str) -> None:
         """Append one JSON record to turns.jsonl."""
@@ -204,6 +207,19 @@ class RunWriter:
         self._audio.close()
         for stream in (self._events, self._turns, self._packets):
             stream.close()
+
+
+def _in_a_line(text: str) -> str:
+    """Return a text as a value within a line of JSON: itself if it is one, else as a string."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return json.dumps(text, ensure_ascii=False)
+    if too_deep(value, text):
+        return json.dumps(text, ensure_ascii=False)
+    if "\n" in text or "\r" in text:
+        return json.dumps(value, ensure_ascii=False)
+    return text
 
 
 def _append(stream: Any, line: str) -> None:

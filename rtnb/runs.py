@@ -100,6 +100,7 @@ class Run(Recorded):
             ("voice", self.voice),
             ("began", self.info.get("began")),
             ("recorded", f"{self.duration:.1f} s, {self._counted()}"),
+            *self._figures(),
         ]
         state = "complete" if self.complete else "not closed in order"
         table, lines = self.turns._shown()
@@ -186,7 +187,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield record
@@ -210,6 +211,7 @@ def _rebuilt(
 ) -> list[TurnState]:
     """Return the turns, by putting events and records through a conversation once more."""
     steps: list[tuple[float, int, Any]] = [(e.time, 1, e) for e in events]
+    records = [r for r in records if isinstance(r.get("time", 0.0), int | float)]  # else not ours
     steps += [(float(r.get("time", 0.0)), 0, r) for r in records]
     for time, _, step in sorted(steps, key=lambda s: s[:2]):
         if not isinstance(step, Event):
@@ -221,7 +223,7 @@ def _rebuilt(
     endings = {r.get("turn"): r for r in records if r.get("record") == "ended"}
     for turn in conversation.turns:
         ended = endings.get(turn.number)
-        if ended is not None:
+        if ended is not None and "status" in ended and "time" in ended:
             turn.status, turn.ended = ended["status"], ended["time"]
             turn.error = ended.get("error")
     conversation.heard(end, ())  # what was heard in full, but not noted as ended, is complete

@@ -16,7 +16,6 @@ import soundfile
 
 import rtnb
 from rtnb import Clip, ConfigurationError, RunError
-from rtnb.measure import Latency
 from rtnb.runaudio import RunAudio
 from rtnb.runfiles import PACKET_FIELDS, RunWriter, WavWriter, create_run_folder, runs_root
 from rtnb.runs import copy_run, cut_turn
@@ -137,6 +136,33 @@ def test_events_are_on_disk_at_once(tmp_path: Path) -> None:
         {"time": 1.234568, "direction": "sent", "event": {"type": "a"}},
         {"time": 2.0, "direction": "received", "event": "no json"},
     ]
+
+
+def test_an_event_is_on_disk_as_it_came(tmp_path: Path) -> None:
+    """JSON is copied, not written anew; only what goes over several lines is joined."""
+    writer = RunWriter(tmp_path, sample_rate=RATE)
+    for text in ('{"a" :1.50,"b":"\\u00e9"}', '{\r\n"a":\n"\\n"}', '{"a":1}\n{"a":2}', '{\r"a":2}'):
+        writer.event(1.0, "sent", text)
+    writer.close()
+    head = '{"time": 1.0, "direction": "sent", "event": '
+    assert (tmp_path / "events.jsonl").read_text() == (
+        f'{head}{{"a" :1.50,"b":"\\u00e9"}}}}\n'
+        f'{head}{{"a": "\\n"}}}}\n'
+        f'{head}"{{\\"a\\":1}}\\n{{\\"a\\":2}}"}}\n'
+        f'{head}{{"a": 2}}}}\n'
+    )
+
+
+@pytest.mark.parametrize("levels", [101, 985, 100_000])
+def test_a_frame_nested_too_deep_is_kept_as_text(levels: int, tmp_path: Path) -> None:
+    """Neither writing nor opening the run gives up on it."""
+    folder = write_run(tmp_path / "run")
+    writer = RunWriter(folder, sample_rate=RATE)
+    writer.event(2.5, "received", "[" * levels + "]" * levels)
+    writer.close()
+    assert rtnb.open_run(folder).events.last.data["unreadable"].startswith("[[[")
+    last = (folder / "events.jsonl").read_text().splitlines()[-1]
+    assert isinstance(json.loads(last)["event"], str)
 
 
 @pytest.mark.parametrize("key", ["sk-proj-abcdefgh123456", "ek_68af296e8e408191"])
@@ -298,7 +324,10 @@ def test_a_reply_before_the_end_of_speech_has_no_latency(tmp_path: Path) -> None
     writer.audio(stereo(tone(3.0), np.concatenate([silence(1.0), tone(1.0), silence(1.0)])))
     writer.close()
     (turn,) = rtnb.open_run(folder).turns
-    assert turn.latency == Latency(None, pytest.approx(2.9, abs=0.1), pytest.approx(1.0, abs=0.01))
+    latency = turn.latency
+    assert (latency.first_audio, latency.verdict) == (None, "excluded")
+    assert latency.speech_end == pytest.approx(2.9, abs=0.1)
+    assert latency.first_audible == pytest.approx(1.0, abs=0.01)
 
 
 def test_replies_are_cut_when_a_run_is_opened(tmp_path: Path) -> None:
@@ -328,6 +357,22 @@ def test_a_last_line_cut_short_is_left_out(name: str, tail: str, tmp_path: Path)
     run = rtnb.open_run(folder)
     assert run.turns[0].transcript == "Good morning."
     assert len(run.events) == len(EVENTS) + (tail.startswith("{}") and name == "events.jsonl")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"record": "play_ended", "play": "play-1", "time": null}',
+        '{"record": "turn", "time": "soon"}',
+        '{"record": "ended", "turn": 1}',
+    ],
+)
+def test_a_record_that_is_none_of_ours_is_left_out(record: str, tmp_path: Path) -> None:
+    """A record without a number for its time, or an end without one, changes nothing."""
+    folder = write_run(tmp_path / "run")
+    with (folder / "turns.jsonl").open("a") as stream:
+        stream.write(record + "\n")
+    assert [turn.transcript for turn in rtnb.open_run(folder).turns] == ["Good morning."]
 
 
 def test_audio_cut_in_mid_sample_is_read(tmp_path: Path) -> None:
