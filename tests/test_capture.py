@@ -6,11 +6,12 @@ import csv
 import random
 import wave
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from rtp_streams import PTIME, START, ZERO, arrivals, laid, likeness, moved, receive, speech
 
 from rtnb import Clip
 from rtnb.audio import to_pcm
@@ -19,7 +20,6 @@ from rtnb.media.aiortc_hooks import RtpArrival
 from rtnb.media.capture import (
     HOLD,
     Lost,
-    Placed,
     Receiving,
     Reorder,
     StreamClock,
@@ -31,9 +31,6 @@ from rtnb.media.opus import FRAME, encode, silent_packet
 from rtnb.media.recording import Recording, levels
 from rtnb.runaudio import RunAudio
 from rtnb.runfiles import PACKET_FIELDS, RunWriter
-
-START: Final = 1000.0  # monotonic seconds at 0 of the call
-PTIME: Final = 0.02
 
 
 def packet(sequence: int, *, payload: bytes = b"") -> Unwrapped:
@@ -150,6 +147,71 @@ def test_any_order_within_the_bound_is_put_right(seed: int) -> None:
     assert (reorder.lost, reorder.duplicates) == (0, 0)
 
 
+def ordered(reorder: Reorder, *sequences: int) -> list[int]:
+    """Push packets and return the numbers of those that came out, losses left out."""
+    out = [one for sequence in sequences for one in reorder.push(packet(sequence))]
+    return [one.sequence for one in out if isinstance(one, Unwrapped)]
+
+
+def test_a_head_start_finds_the_first_packet() -> None:
+    """With it, the first packets wait until it is settled which is the first."""
+    reorder = Reorder(head=3)
+    assert ordered(reorder, 9, 8, 7) == []
+    assert ordered(reorder, 10) == [7, 8, 9, 10]
+    assert counters(reorder) == {"received": 4, "reordered": 2}
+
+
+def test_a_head_start_ends_with_patience() -> None:
+    """What waits too long comes out, though there are few packets; what was before it is late."""
+    reorder = Reorder(head=3)
+    assert ordered(reorder, 9, 8) == []
+    assert [one.sequence for one in reorder.expire(before=1.0)] == [8, 9]
+    assert ordered(reorder, 7) == []
+    assert (reorder.refused, reorder.late) == ("late", 1)
+
+
+def test_patience_ends_for_each_hole() -> None:
+    """Only what a packet that waited too long is held back by is given up."""
+    reorder = Reorder()
+    ordered(reorder, 1, 3, 6)
+    out = reorder.expire(before=0.07)  # packet 3 came at 0.06, packet 6 at 0.12
+    assert [one.sequence for one in out] == [2, 3]
+    assert (reorder.lost, reorder.bursts) == (1, [1])
+    assert reorder.expire(before=0.07) == []
+
+
+def test_it_says_why_a_packet_is_of_no_use() -> None:
+    """`refused` is of the last packet: late, a duplicate, or neither."""
+    reorder = Reorder()
+    ordered(reorder, 1, *range(3, 4 + HOLD), 2)
+    assert reorder.refused == "late"
+    ordered(reorder, 3)
+    assert reorder.refused == "duplicate"
+    ordered(reorder, 4 + HOLD)
+    assert reorder.refused is None
+
+
+def test_what_was_lost_long_ago_is_forgotten() -> None:
+    """Numbers of losses are kept for the last thousand packets; what is older is late all the same."""
+    reorder = Reorder()
+    ordered(reorder, *range(0, 12_000, 2))
+    reorder.flush()
+    assert reorder.lost == len(reorder.bursts) == 5_999
+    assert len(reorder._given_up) <= 2_000
+    ordered(reorder, 1)
+    assert reorder.refused == "late"
+
+
+def test_a_restart_forgets_the_numbers_and_keeps_the_counts() -> None:
+    """Another stream may have any numbers; the counters go on."""
+    reorder = Reorder()
+    ordered(reorder, 100, 101, 103)
+    reorder.flush()
+    reorder.restart()
+    assert ordered(reorder, 5, 6) == [5, 6]
+    assert counters(reorder) == {"received": 5, "lost": 1}
+
+
 # --- the clock of a stream -----------------------------------------------------------------------
 
 
@@ -255,58 +317,9 @@ def test_the_end_is_the_last_sample_laid() -> None:
 # --- one stream from packets to placed samples ---------------------------------------------------
 
 
-def speech(duration: float) -> npt.NDArray[np.int16]:
-    """Return noise-free sound that differs from moment to moment: a rising tone."""
-    at = np.arange(round(duration * 48_000)) / 48_000
-    return (12_000 * np.sin(2 * np.pi * (200 + 300 * at) * at)).astype(np.int16)
-
-
-def arrivals(
-    pcm: npt.NDArray[np.int16],
-    *,
-    sequence: int = 100,
-    timestamp: int = 5_000,
-    ssrc: int = 1,
-    at: float = START,
-    drop: tuple[int, ...] = (),
-) -> list[RtpArrival]:
-    """Encode samples and return their packets as they would arrive, without jitter."""
-    return [
-        RtpArrival(
-            (sequence + index) % 65_536,
-            (timestamp + index * FRAME) % 2**32,
-            ssrc,
-            payload,
-            at + index * PTIME,
-        )
-        for index, payload in enumerate(opus.encode(pcm.tobytes()))
-        if index not in drop
-    ]
-
-
-def receive(*streams: list[RtpArrival]) -> tuple[Receiving, list[Placed]]:
-    receiving = Receiving(START)
-    placed = [one for stream in streams for p in stream for one in receiving.push(p)]
-    return receiving, placed + receiving.flush()
-
-
-def laid(placed: list[Placed], length: int) -> npt.NDArray[np.int16]:
-    out = np.zeros(length, np.int16)
-    for one in placed:
-        if one.samples is not None:
-            out[one.position : one.position + len(one.samples)] = one.samples
-    return out
-
-
-def likeness(heard: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> float:
-    """Return the correlation of what was heard with what was sent, the codec's delay taken off."""
-    shifted = heard[opus.LOOK_AHEAD :][: len(original)]
-    return float(np.corrcoef(shifted, original[: len(shifted)])[0, 1])
-
-
 def test_a_stream_is_placed_by_its_timestamps() -> None:
     """Packets follow each other to the sample, from the arrival of the least delayed."""
-    _, placed = receive(arrivals(speech(1.0), at=START + 0.25))
+    _, placed = receive(arrivals(speech(1.0), at=ZERO + 0.25))
     assert [one.position for one in placed] == [12_000 + n * FRAME for n in range(51)]
     assert likeness(laid(placed, 80_000)[12_000:], speech(1.0)) > 0.97
 
@@ -332,23 +345,23 @@ def test_numbers_that_wrap_change_nothing(sequence: int, timestamp: int) -> None
 
 
 def test_the_row_of_a_packet_has_the_numbers_of_the_wire() -> None:
-    """kind, sequence, timestamp, time, size, position: wrapped as they were on the wire."""
+    """kind, sequence, timestamp, time, size, position, concealed: wrapped as they were on the wire."""
     packets = arrivals(speech(0.1), sequence=65_535, timestamp=2**32 - FRAME)
     _, placed = receive(packets)
     assert placed[0].row == (
-        *("received", 65_535, 2**32 - FRAME, 0.0),
-        *(len(packets[0].payload), 0),
+        *("received", 65_535, 2**32 - FRAME, 0.0065),
+        *(len(packets[0].payload), 0, None),
     )
-    assert placed[1].row[:4] == ("received", 0, 0, 0.02)
+    assert placed[1].row[:4] == ("received", 0, 0, 0.0265)
 
 
 def test_a_loss_is_a_gap_and_a_row() -> None:
     """Lost packets shift nothing: they are a gap of their own length."""
     receiving, placed = receive(arrivals(speech(1.0), drop=(10, 11)))
     assert receiving.gaps == [(10 * FRAME, 12 * FRAME)]
-    lost = [one for one in placed if one.samples is None]
-    assert [one.row for one in lost] == [("lost", 110, None, None, 2 * FRAME, 10 * FRAME)]
-    assert [p.position for p in placed if p.samples is not None][-1] == 50 * FRAME
+    lost = [one for one in placed if one.row[0] == "lost"]
+    assert [one.row[:6] for one in lost] == [("lost", 110, None, None, 2 * FRAME, 10 * FRAME)]
+    assert placed[-1].position == 50 * FRAME
 
 
 def test_after_a_loss_the_sound_is_where_it_was() -> None:
@@ -362,10 +375,8 @@ def test_jitter_moves_nothing() -> None:
     """Packets that arrive late by up to 60 ms lie where the others would."""
     chance = random.Random(1)
     packets = [
-        RtpArrival(
-            p.sequence, p.timestamp, p.ssrc, p.payload, p.time + chance.uniform(0, 0.06) * (n > 0)
-        )
-        for n, p in enumerate(arrivals(speech(1.0)))
+        moved(packet, later=chance.uniform(0, 0.06) * (n > 0))
+        for n, packet in enumerate(arrivals(speech(1.0)))
     ]
     _, placed = receive(packets)
     assert [one.position for one in placed] == [n * FRAME for n in range(51)]
@@ -374,8 +385,7 @@ def test_jitter_moves_nothing() -> None:
 def test_a_damaged_packet_is_a_row_and_nothing_else() -> None:
     """What cannot be decoded is counted, marked and left silent."""
     packets = arrivals(speech(0.2))
-    bad = packets[4]
-    packets[4] = RtpArrival(bad.sequence, bad.timestamp, bad.ssrc, b"\xff\xff\xff", bad.time)
+    packets[4] = moved(packets[4], payload=b"\xff\xff\xff")
     receiving, placed = receive(packets)
     assert receiving.damaged == 1
     assert (placed[4].row[0], placed[4].samples) == ("damaged", None)
@@ -385,7 +395,7 @@ def test_a_damaged_packet_is_a_row_and_nothing_else() -> None:
 def test_a_new_ssrc_is_placed_by_its_own_arrival() -> None:
     """When the stream is replaced, its numbers start afresh and no loss is counted."""
     first = arrivals(speech(0.6))
-    second = arrivals(speech(0.6), ssrc=2, sequence=9, timestamp=77, at=START + 2.0)
+    second = arrivals(speech(0.6), ssrc=2, sequence=9, timestamp=77, at=ZERO + 2.0)
     receiving, placed = receive(first, second)
     assert placed[len(first)].position == 96_000
     assert [p.row[0] for p in placed] == ["received"] * (len(first) + len(second))
@@ -423,7 +433,7 @@ def test_both_sides_lie_on_one_clock(tmp_path: Path) -> None:
     """Left is what left at its time, right what came at its time, to the sample."""
     one = recording(tmp_path)
     send(one, speech(1.0), at=0.5)
-    for arrival in arrivals(speech(1.0), at=START + 0.75):
+    for arrival in arrivals(speech(1.0), at=ZERO + 0.75):
         one.arrived(arrival)
     one.finish(START + 2.0)
     sent, heard = audio(tmp_path).T
@@ -442,6 +452,7 @@ def test_every_packet_is_a_row(tmp_path: Path) -> None:
     one.finish(START + 1.0)
     kinds = [row["kind"] for row in rows(tmp_path)]
     assert {kind: kinds.count(kind) for kind in kinds} == {"sent": 5, "received": 10, "lost": 1}
+    assert [row["concealed"] for row in rows(tmp_path) if row["kind"] == "lost"] == ["fec"]
     first = next(row for row in rows(tmp_path) if row["kind"] == "sent")
     assert list(first) == PACKET_FIELDS.split(",")
     assert (first["sequence"], first["time"], first["position"]) == ("0", "0.5", "24000")
@@ -527,8 +538,13 @@ def test_figures_count_what_happened(tmp_path: Path) -> None:
     for arrival in arrivals(speech(0.2), drop=(3,)):
         one.arrived(arrival)
     one.finish(START + 0.5)
-    found = {name: value for name, value in one.figures().items() if value}
-    assert found == {"packets_sent": 5, "packets_received": 10, "packets_lost": 1}
+    counted = ("sent", "received", "lost", "late", "duplicate", "reordered", "damaged")
+    found = {name: one.figures()[f"packets_{name}"] for name in counted}
+    assert {name: value for name, value in found.items() if value} == {
+        "sent": 5,
+        "received": 10,
+        "lost": 1,
+    }
 
 
 def test_levels_are_rms_per_20_ms() -> None:
@@ -562,7 +578,7 @@ def test_a_stream_that_paused_goes_on_where_it_arrives() -> None:
     receiving = _heard(_steady(100) + _steady(50, first=100, stamp=96_000, at=5.0))
     positions = [one.position for one in receiving.kept]
     assert receiving.segments == 1
-    assert positions[100] == pytest.approx(5.0 * 48_000, abs=1)
+    assert positions[100] == pytest.approx(5.0 * 48_000 - opus.LOOK_AHEAD, abs=1)
     assert positions[101] - positions[100] == 960
 
 
@@ -571,7 +587,8 @@ def test_timestamps_that_jump_begin_a_new_segment(jump: int) -> None:
     """What comes after a jump lies where it arrived, not a minute or a day away."""
     stamp = (96_000 + jump) % 2**32
     receiving = _heard(_steady(100) + _steady(50, first=100, stamp=stamp, at=2.0))
-    assert receiving.kept[100].position == pytest.approx(2.0 * 48_000, abs=1)
+    place = pytest.approx(2.0 * 48_000 - opus.LOOK_AHEAD, abs=1)
+    assert receiving.kept[100].position == place
 
 
 def test_a_late_stretch_goes_where_it_belongs_on_disk(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import aioice.ice
 import pytest
-from aiortc import RTCPeerConnection, RTCRtpReceiver
+from aiortc import RTCPeerConnection, RTCRtpCodecParameters, RTCRtpReceiver
+from aiortc.rtp import RtpPacket
 from bare_calls import bare_connection, end_of, one_way_call
 
 import rtnb
@@ -60,9 +61,12 @@ def test_a_part_that_is_gone_is_missed(
     assert FALLBACKS[hook]
 
 
-def test_a_renamed_jitter_buffer_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tap needs the very attribute of aiortc's constructor."""
-    monkeypatch.setattr(aiortc_hooks, "_JITTER_BUFFER", "_RTCRtpReceiver__other")
+@pytest.mark.parametrize("name", ["_JITTER_BUFFER", "_CODECS"])
+def test_a_renamed_part_of_the_receiver_is_missed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tap needs the very attributes of aiortc's constructor."""
+    monkeypatch.setattr(aiortc_hooks, name, "_RTCRtpReceiver__other")
     assert missing.__wrapped__() == ("receive",)
 
 
@@ -266,6 +270,27 @@ def test_a_receiver_without_the_buffer_is_not_tapped() -> None:
     assert not aiortc_hooks.tap_receiver(SimpleNamespace(), print)  # type: ignore[arg-type]
 
 
+def test_the_tap_tells_opus_from_other_codecs() -> None:
+    """By the payload types that were agreed upon; nor is one that was not, or padding alone."""
+    got: list[aiortc_hooks.RtpArrival] = []
+
+    async def main() -> None:
+        receiver = RTCRtpReceiver("audio", SimpleNamespace(state="new"))  # type: ignore[arg-type]
+        assert aiortc_hooks.tap_receiver(receiver, got.append)
+        codecs = getattr(receiver, aiortc_hooks._CODECS)
+        codecs[96] = RTCRtpCodecParameters("audio/OPUS", 48_000, 2, 96)
+        codecs[0] = RTCRtpCodecParameters("audio/PCMU", 8_000, 1, 0)
+        for kind, payload in ((96, b"\x48\x80"), (0, b"\x7f" * 160), (101, b"\1"), (96, b"")):
+            packet = RtpPacket(payload_type=kind, sequence_number=5, timestamp=9, ssrc=3)
+            packet.payload = payload
+            await receiver._handle_rtp_packet(packet, 0)
+
+    asyncio.run(main())
+    told = [(one.opus, len(one.payload)) for one in got]
+    assert told == [(True, 2), (False, 160), (False, 1), (False, 0)]
+    assert (got[0].sequence, got[0].timestamp, got[0].ssrc) == (5, 9, 3)
+
+
 def test_a_track_of_another_connection_has_no_receiver() -> None:
     """`receiver_of` finds only what belongs to the connection."""
     pc = SimpleNamespace(getReceivers=lambda: [SimpleNamespace(track="a")])
@@ -293,7 +318,9 @@ def test_a_call_hears_without_the_tap(
     turn = fallen_back.ask(rtnb.sample("greeting"))
     assert turn.status == "completed"
     assert turn.reply.level > -35
-    assert fallen_back.stats()["fallbacks"] == [FALLBACKS["receive"]]
+    stats = fallen_back.stats()
+    assert stats["fallbacks"] == [FALLBACKS["receive"]]
+    assert stats["concealment"] == "none: packets cannot be seen"
     said = [*caplog.get_records("setup"), *caplog.get_records("call")]
     assert FALLBACKS["receive"] in [one.getMessage() for one in said]
     assert "received," not in (fallen_back.folder / "packets.csv").read_text()

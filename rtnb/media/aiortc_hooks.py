@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aioice.ice
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _JITTER_BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"
+_CODECS: Final = "_RTCRtpReceiver__codecs"
 _UNCHECKED: Final = ("WAITING", "FROZEN")
 _RTP_HEADER: Final = struct.Struct("!BBHII")
 
@@ -54,6 +55,8 @@ class RtpArrival:
     payload: bytes
     time: float
     "Monotonic seconds."
+    opus: bool = True
+    "Whether its payload type was agreed upon as Opus, and there is a payload: padding may be alone."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def missing() -> tuple[str, ...]:
     absent = []
     if (
         not callable(getattr(RTCRtpReceiver, "_handle_rtp_packet", None))
-        or not _has_jitter_buffer()
+        or not _has_receiving_parts()
     ):
         absent.append("receive")
     from aiortc.rtcdtlstransport import RTCDtlsTransport
@@ -88,10 +91,10 @@ def missing() -> tuple[str, ...]:
     return tuple(absent)
 
 
-def _has_jitter_buffer() -> bool:
+def _has_receiving_parts() -> bool:
     """Look into the constructor's code: an instance would need a live transport."""
     names = RTCRtpReceiver.__init__.__code__.co_names
-    return _JITTER_BUFFER in names
+    return _JITTER_BUFFER in names and _CODECS in names
 
 
 def _has_checks() -> bool:
@@ -117,11 +120,14 @@ class _NullJitterBuffer:
         return False, None
 
 
-def tap_receiver(receiver: RTCRtpReceiver, on_packet: Callable[[RtpArrival], None]) -> bool:
+def tap_receiver(
+    receiver: RTCRtpReceiver, on_packet: Callable[[RtpArrival], None], *, keep_track: bool = False
+) -> bool:
     """See every RTP packet of a receiver before aiortc's jitter buffer does.
 
     Call it before the first packet: right after ``addTrack``, or in the ``track`` event. The
-    receiver's track then delivers nothing. RTCP statistics stay right.
+    receiver's track then delivers nothing, unless it is kept: then aiortc's jitter buffer and
+    decoder go on beside the tap. RTCP statistics stay right.
 
     Returns
     -------
@@ -131,27 +137,39 @@ def tap_receiver(receiver: RTCRtpReceiver, on_packet: Callable[[RtpArrival], Non
     if "receive" in missing() or not hasattr(receiver, _JITTER_BUFFER):
         return False
     handle: Callable[..., Awaitable[None]] = receiver._handle_rtp_packet
+    codecs: dict[int, Any] = getattr(receiver, _CODECS)  # by payload type, once SDP was exchanged
+    opus: dict[int, bool] = {}
 
     async def tapped(packet: Any, arrival_time_ms: int) -> None:
         now = time.monotonic()
         await handle(packet, arrival_time_ms)
-        if packet.payload:
-            on_packet(
-                RtpArrival(
-                    packet.sequence_number, packet.timestamp, packet.ssrc, packet.payload, now
-                )
+        kind = packet.payload_type
+        if kind not in opus:
+            opus[kind] = _is_opus(codecs.get(kind))
+        on_packet(
+            RtpArrival(
+                *(packet.sequence_number, packet.timestamp, packet.ssrc),
+                *(packet.payload, now, opus[kind] and bool(packet.payload)),
             )
+        )
 
     receiver._handle_rtp_packet = tapped  # type: ignore[method-assign]
-    setattr(receiver, _JITTER_BUFFER, _NullJitterBuffer())
+    if not keep_track:
+        setattr(receiver, _JITTER_BUFFER, _NullJitterBuffer())
     return True
+
+
+def _is_opus(codec: Any | None) -> bool:
+    return codec is not None and str(codec.mimeType).lower() == "audio/opus"
 
 
 # --- sending -------------------------------------------------------------------------------------
 
 
 def watch_sender(sender: RTCRtpSender, on_sent: Callable[[RtpDeparture], None]) -> bool:
-    """See every RTP packet of a sender at the moment it was handed to the socket.
+    """See every RTP packet of a sender once it was handed to the socket.
+
+    Its `time` is just before that: afterwards whoever receives it may have run first.
 
     Returns
     -------
@@ -161,7 +179,7 @@ def watch_sender(sender: RTCRtpSender, on_sent: Callable[[RtpDeparture], None]) 
 
     async def carry(packet: RtpDeparture, send: Callable[[], Awaitable[None]]) -> None:
         await send()
-        on_sent(replace(packet, time=time.monotonic()))
+        on_sent(packet)
 
     return intercept_sender(sender, carry)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import av
 import numpy as np
@@ -11,9 +12,13 @@ import numpy.typing as npt
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from rtnb.errors import ConfigurationError
-from rtnb.media.opus import SAMPLE_RATE
+from rtnb.media.opus import LOOK_AHEAD, SAMPLE_RATE
+from rtnb.media.timeline import StreamClock
 
 __all__ = ["placed_by_pts", "pump_frames"]
+
+_PREFETCH: Final = 4  # frames that aiortc's jitter buffer holds back, the whole call through
+_JUMP: Final = 1.0  # seconds between the places of frames and their arrivals that are no delay
 
 S16 = npt.NDArray[np.int16]
 
@@ -52,7 +57,11 @@ async def placed_by_pts(track: MediaStreamTrack) -> AsyncIterator[tuple[int, S16
 
 
 async def pump_frames(track: MediaStreamTrack, on_samples: Callable[[S16, float], None]) -> None:
-    """Pass on what a track delivers until it ends, placed by PTS from the first arrival.
+    """Pass on what a track delivers until it ends, placed by PTS.
+
+    They lie where the least-delayed of the first 500 ms would have been without aiortc's jitter
+    buffer, which keeps four frames back, and the codec's look-ahead; until that is known they wait.
+    Frames that come more than a second from their place begin anew at their arrival.
 
     Parameters
     ----------
@@ -61,9 +70,24 @@ async def pump_frames(track: MediaStreamTrack, on_samples: Callable[[S16, float]
     on_samples
         Takes (samples, time): s16 mono at 48,000 Hz, and where they begin in monotonic seconds.
     """
-    offset: float | None = None
+    clock = StreamClock()
+    waiting: list[tuple[int, S16]] = []
+
+    def pass_on() -> None:
+        for at, piece in waiting:
+            assert clock.offset is not None
+            on_samples(piece, clock.offset + at / SAMPLE_RATE)
+        waiting.clear()
+
     async for position, samples in placed_by_pts(track):
-        at = position / SAMPLE_RATE
-        if offset is None:
-            offset = time.monotonic() - at
-        on_samples(samples, offset + at)
+        came = time.monotonic() - (_PREFETCH * len(samples) + LOOK_AHEAD) / SAMPLE_RATE
+        if clock.offset is not None and abs(clock.late(position, came)) > _JUMP:
+            clock = StreamClock()
+            clock.observe(position, came)
+            clock.freeze()
+        clock.observe(position, came)
+        waiting.append((position, samples))
+        if clock.offset is not None:
+            pass_on()
+    clock.freeze()
+    pass_on()

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,9 @@ from aiortc.mediastreams import MediaStreamTrack
 
 from rtnb.errors import AudioError, ConfigurationError
 from rtnb.media import aiortc_hooks
-from rtnb.media.capture import Receiving, Timeline
+from rtnb.media.capture import Placed, Receiving, Timeline
 from rtnb.media.fallback import placed_by_pts
-from rtnb.media.opus import SAMPLE_RATE
+from rtnb.media.opus import LOOK_AHEAD, SAMPLE_RATE
 from rtnb.runfiles import WavWriter
 
 __all__ = ["Recorder"]
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 _BATCH: Final = SAMPLE_RATE // 5  # samples written at a time
 _WAIT: Final = SAMPLE_RATE // 2  # samples kept back for packets that are still to come
 _LONG_AGO: Final = -(1 << 62)  # a position before everything
+_BEFORE: Final = (
+    60.0  # seconds; where samples lie may be before their packet, and before the Recorder
+)
 
 S16 = npt.NDArray[np.int16]
 
@@ -38,9 +41,13 @@ class Recorder:
 
     Used like aiortc's ``MediaRecorder``. Given an ``RTCRtpReceiver`` it captures packets below
     aiortc's jitter buffer: every sample that arrived, placed by its RTP timestamp, the tail
-    included (add it before the first packet; its track then delivers nothing). Given a track it
-    places the frames that the track delivers by their PTS; what aiortc's jitter buffer keeps back
-    or throws away cannot be in it, and the repr says so.
+    included (add it before the first packet; its track then delivers nothing, unless it is to be
+    kept). Lost packets shift nothing: they are concealed by Opus's own means (the copy in the
+    packet after them where it carries one, else up to 100 ms that are made up), and stay in
+    `gaps`. Opus's look-ahead of 6.5 ms is left out, so that the first sample that was put into the
+    stream is the first one of the file. Given a track it places the frames that the track delivers
+    by their PTS; what aiortc's jitter buffer keeps back or throws away cannot be in it, and the
+    repr says so.
 
     Parameters
     ----------
@@ -50,7 +57,7 @@ class Recorder:
     Attributes
     ----------
     gaps : tuple of (float, float)
-        Lost stretches, in seconds of the file.
+        Lost stretches, in seconds of the file, concealed or not.
     exact : bool
         Whether all inputs are captured below the jitter buffer.
 
@@ -69,11 +76,21 @@ class Recorder:
         self._writer: WavWriter | None = None
         self._first: int | None = None  # the earliest position there is audio for
         self._begun = False  # from then on the first sample of the file is fixed
-        self._origin = time.monotonic()
+        self._origin = time.monotonic() - _BEFORE
         self._started = self._stopped = False
 
-    def addTrack(self, track: MediaStreamTrack | RTCRtpReceiver) -> None:
+    def addTrack(
+        self, track: MediaStreamTrack | RTCRtpReceiver, *, keep_track: bool = False
+    ) -> None:
         """Add an input: a receiver (exact), or an audio track.
+
+        Parameters
+        ----------
+        track
+            What is recorded.
+        keep_track
+            Of a receiver: whether its track goes on delivering frames, which somebody else has to
+            take. aiortc then decodes everything a second time.
 
         Raises
         ------
@@ -87,7 +104,7 @@ class Recorder:
         channel = len(self._inputs)
         if isinstance(track, RTCRtpReceiver):
             tapped = _ReceiverInput(self, channel)
-            if aiortc_hooks.tap_receiver(track, tapped.packet):
+            if aiortc_hooks.tap_receiver(track, tapped.packet, keep_track=keep_track):
                 self._inputs.append(tapped)
                 return
             logger.warning("%s", aiortc_hooks.FALLBACKS["receive"])
@@ -157,7 +174,11 @@ class Recorder:
     def _place(self, channel: int, position: int, samples: S16) -> None:
         if not self._begun:
             self._first = position if self._first is None else min(self._first, position)
-        self._timeline.place(channel, position, samples)
+        late = self._timeline.place(channel, position, samples)
+        base = self._first or 0
+        if self._writer is not None and position + len(late) > max(position, base):
+            cut = max(base - position, 0)  # nothing can go before the beginning of the file
+            self._writer.patch(position + cut - base, channel, late[cut:])
 
     def _advance(self, now: float) -> None:
         """Write what no input can add to any more, at `now` in monotonic seconds."""
@@ -169,9 +190,11 @@ class Recorder:
             self._write(int(settled))
 
     def _write(self, until: int) -> None:
-        if not self._begun and self._first is not None:
+        if self._first is None:
+            return  # nothing has come
+        if not self._begun:
             self._begun = True
-            self._timeline.written = self._first
+            self._timeline.begin(self._first)
         block = self._timeline.take(until)
         if self._writer is not None and len(block):
             self._writer.write(block)
@@ -184,6 +207,7 @@ class _ReceiverInput:
         self._recorder = recorder
         self._channel = channel
         self._receiving = Receiving(recorder._origin)
+        self._skip = LOOK_AHEAD  # samples at the beginning that are the codec's own (RFC 7845 4.2)
         self._on = False
         self.error: Exception | None = None
 
@@ -223,10 +247,14 @@ class _ReceiverInput:
         except Exception as error:
             self.error = self.error or error
 
-    def _take(self, placed: list[Any]) -> None:
+    def _take(self, placed: list[Placed]) -> None:
         for one in placed:
-            if one.samples is not None:
-                self._recorder._place(self._channel, one.position, one.samples)
+            if one.samples is None:
+                continue
+            cut = min(self._skip, len(one.samples))
+            self._skip -= cut
+            if cut < len(one.samples):
+                self._recorder._place(self._channel, one.position + cut, one.samples[cut:])
 
 
 class _TrackInput:

@@ -1,12 +1,13 @@
 """Both sides of one call on their way to its run folder; it must not know WebRTC or messages.
 
 Blocks that left and packets that arrived go in; stretches of audio.wav and rows of packets.csv come
-out a third of a second later, written by a thread so that a slow disk does not stall the media.
+out a third of a second later, written by a thread so that a slow disk does not stall the media. It
+is one thread for all calls of a process: each call's own would have to be woken ten times a second.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from rtnb.media import concealing
 from rtnb.media.aiortc_hooks import RtpArrival
 from rtnb.media.capture import Placed, Receiving, StreamClock, Timeline
 from rtnb.media.opus import FRAME, SAMPLE_RATE
@@ -32,6 +34,11 @@ _FLOOR: Final = -120.0  # dBFS shown for digital silence
 
 S16 = npt.NDArray[np.int16]
 Written = Callable[[float, float, tuple[float, ...], tuple[float, ...]], None]
+
+
+@functools.cache
+def _disk() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="rtnb-runs")
 
 
 def levels(samples: S16) -> tuple[float, ...]:
@@ -70,7 +77,7 @@ class Recording:
         self._sent_clock = StreamClock()
         self._unplaced: deque[tuple[int, S16, tuple[Any, ...]]] = deque()
         self._rows: list[tuple[Any, ...]] = []
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="rtnb-run")
+        self._disk = _disk()
         self.departures = 0
         self.failure: str | None = None
 
@@ -141,19 +148,22 @@ class Recording:
         self._submit(self._writer.record, text)
 
     def flush(self) -> None:
-        """Return when everything handed over so far is on disk; at once when it is finished."""
-        with contextlib.suppress(RuntimeError):
-            self._disk.submit(lambda: None).result()
+        """Return when everything handed over so far is on disk."""
+        self._disk.submit(lambda: None).result()
+
+    def take_last(self) -> None:
+        """Place what was still waited for: no further packet is going to come."""
+        self._take(self._receiving.flush())
 
     def finish(self, now: float) -> None:
         """Write everything up to `now`, close the files, and return when they are closed."""
-        self._take(self._receiving.flush())
+        self.take_last()
         self._sent_clock.freeze()
         self._place_sent()
         end = max(int((now - self._started) * SAMPLE_RATE), self._timeline.end)
         self._write_until(-(-end // FRAME) * FRAME)
         self._submit(self._writer.close)
-        self._disk.shutdown(wait=True)
+        self.flush()
 
     def _submit(self, work: Callable[..., None], *arguments: Any) -> None:
         self._disk.submit(work, *arguments).add_done_callback(self._note_failure)
@@ -191,8 +201,10 @@ class Recording:
             )
 
     def figures(self) -> dict[str, Any]:
-        """Return the network's counters so far."""
-        order = self._receiving.reorder
+        """Return the network's counters so far, by the names of `rtnb.quality.CallQuality`."""
+        heard = self._receiving
+        order = heard.reorder
+        expected = order.received - order.duplicates - order.late + order.lost
         return {
             "packets_sent": self.departures,
             "packets_received": order.received,
@@ -200,7 +212,16 @@ class Recording:
             "packets_late": order.late,
             "packets_duplicate": order.duplicates,
             "packets_reordered": order.reordered,
-            "packets_damaged": self._receiving.damaged,
+            "packets_damaged": heard.damaged,
+            "packets_foreign": heard.foreign,
+            "loss": order.lost / expected if expected else 0.0,
+            "bursts": list(order.bursts),
+            "longest_burst": max(order.bursts, default=0),
+            "jitter": heard.jitter,
+            "drift": heard.drift,
+            "concealment": concealing.method(),
+            "concealed": dict(heard.concealed),
+            "segments": heard.segments,
+            "streams": heard.streams,
             "late_samples": self._timeline.late_samples,
-            "segments": self._receiving.segments,
         }
