@@ -28,6 +28,7 @@ __all__ = [
     "Play",
     "PlayEnded",
     "PlayStarted",
+    "Prepare",
     "Ready",
     "SendEvent",
     "StateChanged",
@@ -97,6 +98,14 @@ class Play(Message):
     "JSON texts to send on the channel after the last sample has left."
     then_after: float = 0.2
     "Seconds between the last sample and the first of `then`."
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Message):
+    """Begin to encode a clip that some call, which need not exist yet, is going to play."""
+
+    samples: bytes
+    "s16 mono 48,000 Hz, native byte order."
 
 
 @dataclass(frozen=True, slots=True)

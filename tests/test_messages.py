@@ -17,6 +17,7 @@ ALL = [
     m.Answer("c", "v=0"),
     m.SendEvent("c", '{"type": "x"}'),
     m.Play("c", "play-1", b"\0\1" * 960, ("{}",), 0.3),
+    m.Prepare("", b"\0\1" * 960),
     m.Cancel("c"),
     m.Note("c", "{}"),
     m.StatsWanted("c", 1),

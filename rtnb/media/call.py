@@ -9,7 +9,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from aiortc import (
     RTCRtpReceiver,
     RTCRtpSender,
     RTCSessionDescription,
+    RTCStatsReport,
 )
 
 from rtnb import messages as m
@@ -31,7 +31,7 @@ from rtnb.media import aiortc_hooks, opus
 from rtnb.media.aiortc_hooks import RtpDeparture
 from rtnb.media.fallback import pump_frames
 from rtnb.media.recording import Recording
-from rtnb.media.tracks import Playing, PromptTrack
+from rtnb.media.tracks import Pacing, Playing, PromptTrack
 from rtnb.runfiles import RunWriter
 from rtnb.sdp import without_mdns
 
@@ -40,8 +40,10 @@ __all__ = ["Call"]
 logger = logging.getLogger(__name__)
 
 _TICK: Final = 0.1  # seconds between writes to the run
+_TOGETHER: Final = 0.02  # seconds of which all calls write in the same moment
 _LIVENESS: Final = 20.0  # seconds without any packet after which the other side is gone
 _PC_CLOSE: Final = 2.0  # seconds that closing the peer connection may take
+_UNTAPPED: Final = "none: packets cannot be seen"  # how losses are concealed without the tap
 
 S16 = npt.NDArray[np.int16]
 
@@ -66,7 +68,9 @@ class Call:
         self._recording = Recording(
             self._writer, started=opened.started, on_written=self._on_written
         )
-        self._blocks: deque[tuple[int, S16]] = deque()
+        self._blocks: deque[tuple[int, S16, float]] = deque()  # with when each had been due
+        self._pacing = Pacing()
+        self._round_trip: float | None = None
         self._track = PromptTrack(encoded=True, on_block=self._on_block)
         servers = [RTCIceServer(**server) for server in opened.ice_servers]
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -147,11 +151,17 @@ class Call:
         while not self._closing:
             report = await self._pc.getStats()
             received = sum(s.packetsReceived for s in report.values() if s.type == "transport")
+            self._note_round_trip(report)
             if received != seen:
                 seen, since = received, time.monotonic()
             elif time.monotonic() - since > _LIVENESS:
                 await self.close("peer_gone", f"Nothing came from it for {_LIVENESS:.0f} s.")
             await asyncio.sleep(1.0)
+
+    def _note_round_trip(self, report: RTCStatsReport) -> None:
+        for one in report.values():
+            if one.type == "remote-inbound-rtp" and one.roundTripTime is not None:
+                self._round_trip = max(one.roundTripTime, 0.0)
 
     # --- what happens -----------------------------------------------------------------------------
 
@@ -197,14 +207,19 @@ class Call:
 
     def _on_block(self, pts: int, pcm: S16) -> None:
         if self._watched:
-            self._blocks.append((pts, pcm))
+            self._blocks.append((pts, pcm, self._track.last_due))
         else:
-            self._recording.sent(pts, pcm, time.monotonic(), None, None)
+            self._left(pts, pcm, self._track.last_due, time.monotonic(), None, None)
 
     def _on_departure(self, packet: RtpDeparture) -> None:
         if self._blocks:  # a retransmission has none
-            pts, pcm = self._blocks.popleft()
-            self._recording.sent(pts, pcm, packet.time, packet.sequence, packet.timestamp)
+            self._left(*self._blocks.popleft(), packet.time, packet.sequence, packet.timestamp)
+
+    def _left(
+        self, pts: int, pcm: S16, due: float, at: float, sequence: int | None, stamp: int | None
+    ) -> None:
+        self._pacing.count(at - due)
+        self._recording.sent(pts, pcm, at, sequence, stamp)
 
     def _on_frame(self, samples: S16, at: float) -> None:
         position = round((at - self._opened.started) * opus.SAMPLE_RATE)
@@ -218,7 +233,8 @@ class Call:
 
     async def _tick(self) -> None:
         while not self._closing:
-            await asyncio.sleep(_TICK)
+            # calls that write at the same time wake the thread that does it once
+            await asyncio.sleep(_TICK - time.monotonic() % _TOGETHER)
             self._recording.write(time.monotonic())
 
     # --- what is asked ----------------------------------------------------------------------------
@@ -254,26 +270,39 @@ class Call:
     async def stats(self, message: m.StatsWanted) -> None:
         """Answer with the counters so far, when all that was recorded before is on disk."""
         await asyncio.get_running_loop().run_in_executor(None, self._recording.flush)
-        values = asdict(self._track.pacing) | self._recording.figures()
-        values["fallbacks"] = [aiortc_hooks.FALLBACKS[name] for name in aiortc_hooks.missing()]
+        values = self._figures()
         if self._recording.failure:
             values["recording"] = self._recording.failure
         self._emit(m.Stats(self.id, message.request, values))
 
+    def _figures(self) -> dict[str, Any]:
+        """Return the counters so far; times in seconds."""
+        # what was heard left up to one way earlier than it came, which is at most the way and back
+        return self._recording.figures() | {
+            "late_packets": self._pacing.late_packets,
+            "worst_lag": self._pacing.worst_lag,
+            "skipped": self._track.pacing.skipped,
+            "round_trip": self._round_trip,
+            "clock_uncertainty": self._round_trip,
+            "fallbacks": [aiortc_hooks.FALLBACKS[name] for name in aiortc_hooks.missing()],
+            **({"concealment": _UNTAPPED} if "receive" in aiortc_hooks.missing() else {}),
+        }
+
     async def _play_prompts(self) -> None:
-        """Hand clips to the track one after the other, encoded off the loop."""
+        """Hand clips to the track one after the other; their first packets are made off the loop."""
         loop = asyncio.get_running_loop()
         while True:
             message = await self._prompts.get()
+            encoding: opus.Encoding | None = None
             if message.play not in self._cancelled:
-                await loop.run_in_executor(None, opus.encode, message.samples)
+                encoding = await loop.run_in_executor(None, opus.prepare, message.samples)
             self._queued.discard(message.play)
             if message.play in self._cancelled:
                 self._cancelled.discard(message.play)
                 self._record_play("play_ended", message.play, self._now(), 0)
                 self._emit(m.PlayEnded(self.id, message.play, self._now(), 0, True))
                 continue
-            playing = self._track.play(message.samples)
+            playing = self._track.play(message.samples, encoding)
             self._playing[message.play] = playing
             if message.then:  # what is played next belongs to what follows it
                 await self._follow(message, playing)
@@ -294,8 +323,10 @@ class Call:
                 self.send_event(m.SendEvent(self.id, text))
 
     def _record_play(self, record: str, play: str, at: float, samples: int) -> None:
-        values = {"record": record, "play": play, "time": at, "samples": samples}
-        self._recording.record(json.dumps(values))
+        self._record(record, play=play, time=at, samples=samples)
+
+    def _record(self, record: str, **values: Any) -> None:
+        self._recording.record(json.dumps({"record": record, **values}))
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -320,6 +351,8 @@ class Call:
         ended = self._now()
         loop = asyncio.get_running_loop()
         try:
+            self._recording.take_last()
+            self._record("stats", values=self._figures())
             await loop.run_in_executor(None, self._recording.finish, time.monotonic())
         finally:
             for task in self._tasks - {asyncio.current_task()}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import queue
@@ -12,13 +13,14 @@ from collections.abc import Callable
 from typing import IO, Final
 
 from rtnb import messages as m
-from rtnb.media import aiortc_hooks
+from rtnb.media import aiortc_hooks, opus
 from rtnb.media.call import Call
 
 __all__ = ["Host", "serve_pipe"]
 
 logger = logging.getLogger(__name__)
 
+_SWITCH: Final = 0.001  # seconds for which a thread, such as a writer's, may keep the loop waiting
 _GOODBYE: Final = 5.0  # seconds to finish all runs after the user's process is gone
 
 
@@ -45,6 +47,9 @@ class Host:
     async def _act(self, message: m.Message) -> None:
         if isinstance(message, m.Open):
             await self._start(message)
+            return
+        if isinstance(message, m.Prepare):  # for whichever call plays it
+            await asyncio.get_running_loop().run_in_executor(None, opus.prepare, message.samples)
             return
         call = self._calls.get(message.call)
         if call is None:
@@ -113,7 +118,10 @@ async def serve_pipe(source: IO[bytes], sink: IO[bytes]) -> None:
     def write() -> None:
         try:
             while (message := outgoing.get()) is not None:
-                m.write_message(sink, message)
+                sink.write(m.encode_message(message))
+                if outgoing.empty():  # many calls tell of their sound at the same time
+                    sink.flush()
+            sink.flush()
         except (BrokenPipeError, OSError):
             return  # nobody reads any more; the runs are finished all the same
 
@@ -132,4 +140,6 @@ def main() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing else may write into the pipe
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    gc.freeze()  # what was imported stays: looking through it takes as long as a packet
+    sys.setswitchinterval(_SWITCH)
     asyncio.run(serve_pipe(source, sink))

@@ -1,13 +1,15 @@
 """Audio tracks that pace themselves, for bare aiortc and for rtnb's calls; they know no call.
 
 All of them deliver exactly 20 ms at a time on an absolute schedule of the loop's monotonic clock.
-After a stall the policy is **catch up, then skip**: at most five packets leave back to back, the
-rest of the stall is skipped in time (the PTS jumps, no audio is dropped), and counters say so.
+After a stall the policy is **catch up, then skip**: at most four packets leave at once and the next
+on schedule, so that no 20 ms see more than five. The rest of the stall is skipped in time (the PTS
+jumps, no audio is dropped), and counters say so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import os
 from collections import deque
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 PTIME: Final = FRAME / SAMPLE_RATE  # seconds in one packet
-CATCH_UP: Final = 5  # packets that may leave back to back after a stall
+CATCH_UP: Final = 5  # packets that may leave within the time of one, after a stall
 LATE: Final = 0.010  # seconds behind schedule from which a packet counts as late
 
 S16 = npt.NDArray[np.int16]
@@ -64,6 +66,12 @@ class Pacing:
     worst_lag: float = 0.0
     skipped: float = 0.0
 
+    def count(self, lag: float) -> None:
+        """Count one packet that left `lag` seconds behind schedule."""
+        self.packets += 1
+        self.late_packets += lag > LATE
+        self.worst_lag = max(self.worst_lag, lag)
+
 
 class Pacer:
     """The schedule of a track without a clock of its own: times in, waits and PTS out.
@@ -72,10 +80,16 @@ class Pacer:
     ----------
     start
         When the first packet is due, in seconds of any monotonic clock.
+
+    Attributes
+    ----------
+    last_due : float
+        When the packet that left last had been due, before anything was skipped.
     """
 
     def __init__(self, start: float):
         self.pacing = Pacing()
+        self.last_due = start
         self._start = start
         self._frame = 0
 
@@ -85,16 +99,15 @@ class Pacer:
 
     def advance(self, now: float) -> int:
         """Count the next packet as leaving at `now`, and return its PTS in samples."""
-        lag = now - self.due()
-        behind = int(lag / PTIME)
-        if behind > CATCH_UP:
-            self._frame += behind - CATCH_UP
-            self.pacing.skipped += (behind - CATCH_UP) * PTIME
+        self.last_due = self.due()
+        lag = now - self.last_due
+        overdue = int(lag / PTIME) + 1
+        skipped = max(0, overdue + 1 - CATCH_UP)  # one more becomes due within a packet's time
+        self._frame += skipped
+        self.pacing.skipped += skipped * PTIME
         pts = self._frame * FRAME
         self._frame += 1
-        self.pacing.packets += 1
-        self.pacing.late_packets += lag > LATE
-        self.pacing.worst_lag = max(self.pacing.worst_lag, lag)
+        self.pacing.count(lag)
         return pts
 
 
@@ -118,6 +131,11 @@ class PacedTrack(MediaStreamTrack):
         super().__init__()
         self.encoded = encoded
         self._pacer: Pacer | None = None
+
+    @property
+    def last_due(self) -> float:
+        """When the packet that left last had been due, in the loop's seconds; 0 before the first."""
+        return self._pacer.last_due if self._pacer else 0.0
 
     @property
     def pacing(self) -> Pacing:
@@ -184,16 +202,17 @@ class SilentTrack(PacedTrack):
         return _SILENCE, None
 
 
-def _blocks(pcm: bytes, encoded: bool) -> Iterator[tuple[S16, bytes | None]]:
-    """Yield a clip as 20 ms blocks, the last one padded, with their packets if wanted."""
+def _blocks(pcm: bytes, encoding: opus.Encoding | None) -> Iterator[tuple[S16, bytes | None]]:
+    """Yield a clip as 20 ms blocks, the last one padded, with their packets if it is encoded."""
     samples = np.frombuffer(pcm, np.int16)
-    packets = opus.encode(pcm) if encoded else ()
-    count = max(-(-len(samples) // FRAME), len(packets))
-    padded = np.zeros(count * FRAME, np.int16)
-    padded[: len(samples)] = samples
-    for index in range(count):
-        block = padded[index * FRAME : (index + 1) * FRAME]
-        yield block, packets[index] if encoded else None
+    for index in itertools.count():
+        block = samples[index * FRAME : (index + 1) * FRAME]
+        packet = encoding.packet(index) if encoding is not None else None
+        if packet is None and not len(block):
+            return
+        if len(block) < FRAME:
+            block = np.concatenate((block, _SILENCE[len(block) :]))
+        yield block, packet
 
 
 class FileTrack(PacedTrack):
@@ -231,12 +250,13 @@ class FileTrack(PacedTrack):
         # in frames; rounded first, as 0.2 / 0.02 may be a little more than 10
         whole = math.isfinite(trailing_silence)
         self._silent_left = math.ceil(round(trailing_silence / PTIME, 6)) if whole else math.inf
-        self._queue = _blocks(self._pcm, encoded)
+        self._encoding = opus.prepare(self._pcm) if encoded else None
+        self._queue = _blocks(self._pcm, self._encoding)
 
     def _next(self, now: float) -> tuple[S16, bytes | None] | None:
         block = next(self._queue, None)
         if block is None and self._repeat:
-            self._queue = _blocks(self._pcm, self.encoded)
+            self._queue = _blocks(self._pcm, self._encoding)
             block = next(self._queue)
         if block is None and self._silent_left > 0:
             self._silent_left -= 1
@@ -257,14 +277,16 @@ class Playing:
         It was cut by `PromptTrack.cancel`.
     """
 
-    def __init__(self, pcm: bytes, encoded: bool):
+    def __init__(self, pcm: bytes, *, encoded: bool, encoding: opus.Encoding | None = None):
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[float] = loop.create_future()
         self.ended: asyncio.Future[float] = loop.create_future()
         self.samples = 0
         self.cancelled = False
         self._length = len(pcm) // 2
-        self._blocks = _blocks(pcm, encoded)
+        if encoded and encoding is None:
+            encoding = opus.prepare(pcm)
+        self._blocks = _blocks(pcm, encoding)
 
     def _next(self, now: float) -> tuple[S16, bytes | None] | None:
         block = next(self._blocks, None)
@@ -301,13 +323,15 @@ class PromptTrack(PacedTrack):
         self._on_block = on_block
         self._playing: deque[Playing] = deque()
 
-    def play(self, clip: Clip | bytes) -> Playing:
+    def play(self, clip: Clip | bytes, encoding: opus.Encoding | None = None) -> Playing:
         """Queue a clip after what is already queued; call it on the track's loop.
 
         Parameters
         ----------
         clip
             A `Clip`, or s16 mono 48,000 Hz bytes.
+        encoding
+            Its packets, where somebody has them already.
 
         Returns
         -------
@@ -315,7 +339,7 @@ class PromptTrack(PacedTrack):
             Its progress.
         """
         pcm = clip if isinstance(clip, bytes) else to_pcm(clip)
-        playing = Playing(pcm, self.encoded)
+        playing = Playing(pcm, encoded=self.encoded, encoding=encoding)
         self._playing.append(playing)
         return playing
 

@@ -96,7 +96,7 @@ class Outgoing:
         held = self._noted.popleft() if self._noted else (None, SILENCE)
         packet = _Packet(made.sequence, made.timestamp, *held, send)
         if self._dead:
-            self._write_down(packet, dropped=True)
+            self._write_down(packet, time.monotonic(), dropped=True)
         elif self._impairment is None:
             await self._send(packet)
         else:
@@ -105,7 +105,7 @@ class Outgoing:
     async def _damage(self, packet: _Packet, impairment: Impairment[_Packet]) -> None:
         delivery = impairment.push(packet)
         if delivery.dropped:
-            self._write_down(packet, dropped=True)
+            self._write_down(packet, time.monotonic(), dropped=True)
         for one in delivery.now:
             await self._send(one)
         for delay, one in delivery.later:
@@ -117,9 +117,12 @@ class Outgoing:
             await self._send(packet)
 
     async def _send(self, packet: _Packet) -> None:
+        at = (
+            time.monotonic()
+        )  # before it is sent: afterwards whoever receives it may have run first
         await packet.send()
-        self._write_down(packet, dropped=False)
+        self._write_down(packet, at, dropped=False)
 
-    def _write_down(self, packet: _Packet, *, dropped: bool) -> None:
+    def _write_down(self, packet: _Packet, at: float, *, dropped: bool) -> None:
         row = (packet.sequence, packet.timestamp, packet.response_id, packet.position, dropped)
-        self._journal.departures.append((time.monotonic(), *row))
+        self._journal.departures.append((at, *row))
