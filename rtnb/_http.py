@@ -5,9 +5,13 @@ What `requests` raises becomes one of rtnb's errors here, with a sentence that h
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from rtnb._masking import Secret, mask
@@ -18,7 +22,40 @@ if TYPE_CHECKING:
 
     from rtnb.signaling import Endpoint
 
-__all__ = ["checked_address", "checked_key", "post"]
+__all__ = ["checked_address", "checked_key", "one_connection", "post"]
+
+_IDLE: Final = 1.5  # seconds; a server that closes idle connections gives them 2 s or more
+
+
+class _Kept:
+    """The session that `one_connection` keeps, once there is one."""
+
+    def __init__(self) -> None:
+        self.http: requests.Session | None = None
+        self.used = 0.0  # monotonic seconds at the end of its last request
+
+
+_kept: Final[contextvars.ContextVar[_Kept | None]] = contextvars.ContextVar(
+    "rtnb_http", default=None
+)
+
+
+@contextlib.contextmanager
+def one_connection() -> Iterator[None]:
+    """Let the requests of the block, all to one server, go over one connection.
+
+    To mint a key and to exchange an offer then sets TCP and TLS up once: two or three round trips to
+    a server far away are saved. A connection that was idle for longer than 1.5 s is not used again:
+    a server may be closing it, and a POST that got no answer must not be sent twice.
+    """
+    kept = _Kept()
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        if kept.http is not None:
+            kept.http.close()
 
 
 def checked_key(key: object, name: str) -> Secret:
@@ -102,8 +139,9 @@ def post(
     ConfigurationError
         The request cannot be made.
     """
+    kept = _kept.get()  # not the thread's below
     if within is None:
-        return _send(url, endpoint, timeout, request)
+        return _send(url, endpoint, timeout, request, kept)
     if within <= 0:
         raise UnreachableError(_too_slow(endpoint))
     capped = min(timeout[0], within), min(timeout[1], within)
@@ -111,7 +149,7 @@ def post(
 
     def run() -> None:
         try:
-            future.set_result(_send(url, endpoint, capped, request))
+            future.set_result(_send(url, endpoint, capped, request, kept))
         except BaseException as error:
             future.set_exception(error)
 
@@ -124,18 +162,49 @@ def post(
 
 
 def _send(
-    url: str, endpoint: Endpoint, timeout: tuple[float, float], request: dict[str, Any]
+    url: str,
+    endpoint: Endpoint,
+    timeout: tuple[float, float],
+    request: dict[str, Any],
+    kept: _Kept | None,
 ) -> requests.Response:
     import requests
 
-    with requests.Session() as http:
-        # proxies and .netrc could send the key elsewhere than the user named
-        http.trust_env = not endpoint.is_loopback
+    with _session(endpoint, kept) as http:
         try:
             # a redirect would carry the key along, and .netrc put another in its place
             return http.post(url, timeout=timeout, allow_redirects=False, auth=_as_it_is, **request)
         except (requests.RequestException, UnicodeError) as error:
             raise _no_answer(error, endpoint) from None
+
+
+@contextlib.contextmanager
+def _session(endpoint: Endpoint, kept: _Kept | None) -> Iterator[requests.Session]:
+    """Give the session that `one_connection` keeps, or one for a single request."""
+    if kept is None:
+        with _new_session(endpoint) as http:
+            yield http
+        return
+    if kept.http is None:
+        kept.http = _new_session(endpoint)
+    elif time.monotonic() - kept.used > _IDLE:
+        kept.http.close()  # its connections; the next request makes another
+    try:
+        yield kept.http
+    finally:
+        kept.used = time.monotonic()
+
+
+def _new_session(endpoint: Endpoint) -> requests.Session:
+    from http.cookiejar import DefaultCookiePolicy
+
+    import requests
+
+    http = requests.Session()
+    # proxies and .netrc could send the key elsewhere than the user named
+    http.trust_env = not endpoint.is_loopback
+    http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # each request says all itself
+    return http
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

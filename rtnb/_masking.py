@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from typing import Final
@@ -11,14 +12,20 @@ __all__ = ["MASK", "Secret", "mask"]
 MASK: Final = "•••"
 
 # OpenAI's standard and ephemeral keys, bearer tokens, ICE passwords, and the secrets that a session
-# object may carry (`authorization` of an MCP tool, Realtime API reference).
+# object may carry (`authorization` of an MCP tool, `client_secret`; Realtime API reference). A first
+# group stays. What each begins with is looked for by `_masked` first: it must be changed with them.
 _PATTERNS: Final = (
     # in JSON text a newline before a key is a backslash and an n, which is no word boundary
     re.compile(r"(?:\b|(?<=\\[bfnrt]))(?:sk-|ek_)[A-Za-z0-9_\-•*.]{3,}"),
     re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=\-]{6,}"),
-    re.compile(r"(?<=a=ice-pwd:)[^\s\\]+"),
-    re.compile(r'(?<="authorization":")[^"]+', re.IGNORECASE),
-    re.compile(r'(?<="authorization": ")[^"]+', re.IGNORECASE),
+    re.compile(r'(?<=a=ice-pwd:)[^\s\\"]+'),
+    re.compile(r'("authorization"\s*:\s*")(?:[^"\\]|\\.)+', re.IGNORECASE),
+    re.compile(r'("client_secret"\s*:\s*(?:\{[^{}]*?"value"\s*:\s*)?")(?:[^"\\]|\\.)+'),
+)
+
+# Characters that JSON text need not escape, but may: behind them a secret would not be seen.
+_ESCAPED: Final = re.compile(
+    r"\\(?:\\|/|u00(?:2[013-9a-fA-F]|[346][0-9a-fA-F]|5[0-9abd-fABD-F]|7[0-9a-eA-E]))"
 )
 
 # Every secret handed to rtnb in this process, so that it is masked wherever a server echoes it.
@@ -29,13 +36,41 @@ _SHORTEST_KNOWN: Final = 8
 
 
 def mask(text: str) -> str:
-    """Return `text` with every key, token and ICE password replaced by ``•••``."""
+    """Return `text` with every key, token and ICE password replaced by ``•••``.
+
+    In JSON text they are found behind escapes too; what then comes back is written without those.
+    """
+    if "\\" in text and ("\\/" in text or "\\u00" in text):
+        written = _ESCAPED.sub(_unescaped, text)
+        masked = _masked(written)
+        if masked != written:
+            return masked
+    return _masked(text)
+
+
+def _masked(text: str) -> str:
     for secret in _known:
         if secret in text:
             text = text.replace(secret, MASK)
-    for pattern in _PATTERNS:
-        text = pattern.sub(MASK, text)
+    # Most texts hold none of the rare letters that a secret comes with, and finding one letter costs
+    # next to nothing; the patterns on every event of a call would cost more than parsing it.
+    if (
+        ("k" in text and ("ek_" in text or "sk-" in text))
+        or (" " in text and "earer " in text)
+        or ("=" in text and "a=ice-pwd:" in text)
+        or (("z" in text or "Z" in text) and "author" in text.lower())
+        or '"client_secret"' in text
+    ):
+        for pattern in _PATTERNS:
+            text = pattern.sub(r"\1" + MASK if pattern.groups else MASK, text)
     return text
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    escape = found[0]
+    if escape == "\\\\":  # a backslash, which begins no escape
+        return escape
+    return chr(int(escape[2:], 16)) if escape[1] == "u" else escape[1]
 
 
 def _remember(secret: str) -> None:
@@ -44,8 +79,9 @@ def _remember(secret: str) -> None:
     if len(secret) < _SHORTEST_KNOWN or any(p.fullmatch(secret) for p in _PATTERNS):
         return
     with _lock:
-        if secret not in _known:
-            _known = (*_known, secret)
+        for written in (secret, json.dumps(secret)[1:-1]):
+            if written not in _known:
+                _known = (*_known, written)
 
 
 class Secret:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rtnb import _html
-from rtnb.audio import Clip
+from rtnb import messages as m
+from rtnb.audio import Clip, to_pcm
 from rtnb.configuration import check_seconds
 from rtnb.connecting import connect
+from rtnb.engine import Engine, EnginePool
 from rtnb.errors import ConfigurationError, RtnbError, RunError
 from rtnb.eventtext import plain
 from rtnb.liveline import following
 from rtnb.progress import Snapshot, of_batch
 from rtnb.prompts import as_prompt
 from rtnb.runfiles import RUN
+from rtnb.together import together
 from rtnb.turnlist import Turns
 from rtnb.turns import Turn
 from rtnb.turnview import TurnView
@@ -67,12 +71,12 @@ class Batch(Turns):
         turns, failures = len(self), len(self.failures)
         return f"Batch of {_html.counted(turns, 'turn')}, {_html.counted(failures, 'failure')}"
 
-    def _lines(self, views: Sequence[TurnView]) -> list[str]:
+    def _lines(self, views: Sequence[TurnView], summary: str) -> list[str]:
         failed = [
             f"Not replayed: {plain(name)}: {plain(str(error), _REASON)}"
             for name, error in self.failures
         ]
-        return [*super()._lines(views), *_bounded(failed)]
+        return [*super()._lines(views, summary), *_bounded(failed)]
 
     def _shown(self) -> tuple[str, list[str]]:
         table, lines = super()._shown()
@@ -125,6 +129,7 @@ def replay(
     out: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     turn_timeout: float | None = None,
+    concurrency: int = 1,
     **options: Any,
 ) -> Batch:
     """Replay prompts into an endpoint, each in a fresh call, and return their turns.
@@ -146,6 +151,9 @@ def replay(
         in a notebook and on a terminal, unless the environment variable ``RTNB_PROGRESS`` is 0.
     turn_timeout
         Seconds that a turn may take; None gives it twice the prompt's duration and 30 s.
+    concurrency
+        How many calls go on at once. Up to 16 share a media process; for more there are more of
+        them, at most one a core. Services limit how many calls an account may have.
     **options
         Further arguments of `connect`; its ``timeout`` is that of connecting.
 
@@ -163,51 +171,108 @@ def replay(
     """
     if turn_timeout is not None:
         check_seconds("turn_timeout", turn_timeout, or_none=True)
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise ConfigurationError(f"concurrency= is 1 or more, not {concurrency!r}.")
     jobs = list(_jobs(prompts, voices, repeat, out))
-    batch = Batch()
-    options |= {"progress": progress}
+    at_once = min(concurrency, len(jobs))
+    # several at once are told of in one line, not in one each
+    options |= {"progress": progress if at_once == 1 else False}
     with following(progress) as line:
-        counting = _Counting(jobs, batch)
-        line.watch(counting.how_far)
-        for number, job in enumerate(jobs, 1):
-            counting.number = number
-            try:
-                turn, folder = _replay_one(job, endpoint, turn_timeout or job.timeout, options)
-            except RtnbError as error:
-                batch.failures.append((job.name, error))
-                continue
-            batch.append(turn)
-            batch.folders.append(folder)
-        counting.number = len(jobs) + 1
+        calling = _Calling(jobs, endpoint, turn_timeout, options, at_once)
+        line.watch(calling.how_far)
+        calling.all()
+    batch = calling.batch()
     if batch.failures and not batch:
         raise batch.failures[0][1]
     return batch
 
 
-def _replay_one(
-    job: _Job, endpoint: Any, timeout: float, options: dict[str, Any]
-) -> tuple[Turn, Path]:
-    with connect(endpoint, voice=job.voice, record_to=job.folder, **options) as session:
-        turn = session.ask(job.prompt, timeout=timeout)
-        session._files.flush()
-        return turn, session.folder
+class _Calling:
+    """The calls of a `replay`: placed, counted, and put into order."""
 
+    def __init__(
+        self,
+        jobs: Sequence[_Job],
+        endpoint: Any,
+        turn_timeout: float | None,
+        options: dict[str, Any],
+        at_once: int,
+    ):
+        self._jobs = jobs
+        self._endpoint = endpoint
+        self._timeout = turn_timeout
+        self._options = options
+        self._at_once = at_once
+        self._pool = EnginePool(at_once)
+        self._prepared: set[tuple[int, int]] = set()  # ids of prompt and engine
+        self._running: set[int] = set()
+        self._done: dict[int, tuple[Turn, Path] | RtnbError] = {}
+        self._started = time.monotonic()
 
-@dataclass(slots=True)
-class _Counting:
-    """How far a `replay` is."""
+    def all(self) -> None:
+        """Place all calls, and return when they are over."""
+        try:
+            if self._at_once == 1:  # on this thread, where an interrupt is felt at once
+                for number in range(len(self._jobs)):
+                    self._one(number)
+            else:
+                together(self._one, len(self._jobs), at_once=self._at_once)
+        finally:
+            self._pool.close()
 
-    jobs: Sequence[_Job]
-    batch: Batch
-    number: int = 1  # of the running call
-    started: float = field(default_factory=time.monotonic)
+    def _one(self, number: int) -> None:
+        self._running.add(number)
+        try:
+            self._done[number] = self._call(self._jobs[number])
+        except RtnbError as error:
+            self._done[number] = error
+        finally:
+            self._running.discard(number)
+
+    def _call(self, job: _Job) -> tuple[Turn, Path]:
+        with self._engine() as engine:
+            self._prepare(job.prompt, engine)
+            options = self._options | {"engine": engine}
+            with connect(
+                self._endpoint, voice=job.voice, record_to=job.folder, **options
+            ) as session:
+                turn = session.ask(job.prompt, timeout=self._timeout or job.timeout)
+                session._files.flush()
+                return turn, session.folder
+
+    def _prepare(self, prompt: Clip | str, engine: Engine) -> None:
+        """Let the packets of a clip be made while its first call comes up; later ones share them."""
+        once = (id(prompt), id(engine))
+        if isinstance(prompt, Clip) and once not in self._prepared:
+            self._prepared.add(once)
+            engine.send(m.Prepare("", to_pcm(prompt)))
+
+    def _engine(self) -> contextlib.AbstractContextManager[Engine]:
+        given: Engine | None = self._options.get("engine")
+        return self._pool.engine() if given is None else contextlib.nullcontext(given)
+
+    def batch(self) -> Batch:
+        """Return the turns in the order of the jobs, and what failed."""
+        batch = Batch()
+        for number, done in sorted(self._done.items()):
+            if isinstance(done, RtnbError):
+                batch.failures.append((self._jobs[number].name, done))
+            else:
+                batch.append(done[0])
+                batch.folders.append(done[1])
+        return batch
 
     def how_far(self) -> Snapshot:
-        job = self.jobs[min(self.number, len(self.jobs)) - 1]
-        seconds = time.monotonic() - self.started
-        ended = Counter(str(turn.status) for turn in list(self.batch))
-        ended["not replayed"] = len(self.batch.failures)
-        return of_batch(self.number, len(self.jobs), job.name, job.voice, seconds, ended)
+        """Return how many calls are over, and what runs."""
+        done, running = dict(self._done), sorted(self._running)
+        ended = Counter("not replayed" if isinstance(one, RtnbError) else str(one[0].status)
+                        for one in done.values())  # fmt: skip
+        total = len(self._jobs)
+        number = running[0] if running else len(done)
+        job = self._jobs[min(number, total - 1)]
+        seconds = time.monotonic() - self._started
+        number = total if len(done) == total else number
+        return of_batch(number + 1, total, job.name, job.voice, seconds, ended, len(running))
 
 
 def _jobs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import platform
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rtnb import messages as m
-from rtnb._http import checked_key
+from rtnb._http import checked_key, one_connection
 from rtnb._masking import mask
 from rtnb.dialects import Json, object_at, text_at
 from rtnb.endpoints import is_loopback, key_of_environment
@@ -153,14 +154,17 @@ def signal(
     key = as_ephemeral_key(key)
     began = time.monotonic()
     model, wanted = session.get("model"), session
-    if key is None and endpoint.shape.mints:
-        key = endpoint.mint(model=model, session=wanted, timeout=left())
-        times["mint"] = time.monotonic() - began
-    text = offer()
-    began = time.monotonic()
     voice = session.get("audio", {}).get("output", {}).get("voice")
-    answer = endpoint.exchange(text, key, model=model, voice=voice, session=wanted, timeout=left())
-    times["sdp"] = time.monotonic() - began
+    with one_connection():
+        if key is None and endpoint.shape.mints:
+            key = endpoint.mint(model=model, session=wanted, timeout=left())
+            times["mint"] = time.monotonic() - began
+        text = offer()
+        began = time.monotonic()
+        answer = endpoint.exchange(
+            text, key, model=model, voice=voice, session=wanted, timeout=left()
+        )
+        times["sdp"] = time.monotonic() - began
     return answer
 
 
@@ -247,15 +251,16 @@ def write_run_info(folder: Path, endpoint: Endpoint, session: Json, call: str) -
         "server": endpoint.shape.name,
         "session": session,
         "clock": {"zero": "connect()", "unit": "s", "sample_rate": 48000, "unix": time.time()},
-        "versions": _versions(["rtnb", "aiortc", "aioice", "av", "numpy"]),
+        "versions": _versions(),
     }
     text = mask(json.dumps(info, indent=1, ensure_ascii=False, default=str))
     (folder / RUN).write_text(text + "\n", encoding="utf-8")
 
 
-def _versions(names: Iterable[str]) -> dict[str, str]:
+@functools.cache  # reading them takes milliseconds, which each call would wait for
+def _versions() -> dict[str, str]:
     out = {"python": platform.python_version()}
-    for name in names:
+    for name in ("rtnb", "aiortc", "aioice", "av", "numpy"):
         try:
             out[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -83,6 +83,13 @@ def _add_replay(commands: Any) -> None:
     replay.add_argument("--voice", help="the voice of the answers")
     replay.add_argument("--model", help="the model")
     replay.add_argument("--out", metavar="DIR", help="where to keep the runs")
+    replay.add_argument(
+        "--concurrency",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many calls go on at once (%(default)s)",
+    )
     replay.add_argument("--quiet", action="store_true", help="show no progress")
     replay.set_defaults(run=_replay)
 
@@ -122,10 +129,12 @@ def _add_serve(commands: Any) -> None:
 
 def _replay(arguments: argparse.Namespace) -> int:
     from rtnb.batch import replay
+    from rtnb.engine import shared_engine
     from rtnb.prompts import as_prompt
 
     # nothing is started for a prompt that cannot be played, and none is read twice
     prompts = [as_prompt(Path(prompt))[1] for prompt in arguments.prompts]
+    shared_engine()  # starts while the peer does
     quiet = {"progress": False} if arguments.quiet else {}
     with _endpoint(arguments.to) as endpoint:
         batch = replay(
@@ -134,6 +143,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             voices=arguments.voice,
             model=arguments.model,
             out=arguments.out,
+            concurrency=arguments.concurrency,
             **quiet,
         )
         _print_table(batch)

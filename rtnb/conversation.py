@@ -226,6 +226,8 @@ class Conversation:
     def sent(self, event: Event) -> list[Effect]:
         """Take note of an event that went out; those of the user's own making are followed too."""
         self._sound.reach(event.time)
+        if event.type not in ("input_audio_buffer.commit", "response.create"):
+            return []  # nothing of it is looked at, so it is not parsed
         event_id = str(event.data.get("event_id"))
         turn = self._sent_ids.get(event_id)
         ours = event_id in self._sent_ids
@@ -254,7 +256,10 @@ class Conversation:
         handler = self._handlers.get(event.type)
         effects: list[Effect] = []
         try:
-            effects = handler(event.data, event) if handler else []
+            if handler is not None:
+                data = event.data
+                handler = self._handlers.get(event.type)  # known for sure once the data is read
+                effects = handler(data, event) if handler is not None else []
         except (AttributeError, TypeError, ValueError):
             self.malformed.append(event)  # a known type in a shape that is not
         return [*effects, *self._settle()]

@@ -10,8 +10,8 @@ events; the next delta begins another. A row stands where its first event came.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from rtnb.eventtext import SOUND_TYPES, Kind, audio_size, joined, kind_of, plain, summary
 
@@ -37,6 +37,8 @@ class Row:
         Its place among the rows, from 0.
     event
         Its first event.
+    data
+        What that holds, where it was parsed already.
 
     Attributes
     ----------
@@ -53,23 +55,24 @@ class Row:
 
     __slots__ = ("_length", "_summary", "_texts", "end", "events", "kind", "number", "time")
 
-    def __init__(self, number: int, event: Event):
+    def __init__(self, number: int, event: Event, data: Mapping[str, Any] | None = None):
         self.number = number
         self.events: list[Event] = []
         self.time = event.time
         self.kind: Kind = kind_of(event)
         self._texts: list[str] = []
         self._length = 0
-        self.add(event)
+        self.add(event, data)
 
-    def add(self, event: Event) -> None:
-        """Take one more event of the run."""
+    def add(self, event: Event, data: Mapping[str, Any] | None = None) -> None:
+        """Take one more event of the run; `data` is what it holds, where that was parsed already."""
         self.events.append(event)
         self.end = event.time
         self._summary: str | None = None
         if not _folds(event.type):
             return
-        text = event.data.get("audio" if event.type == _FOLDED_ALSO else "delta")
+        data = event.data if data is None else data
+        text = data.get("audio" if event.type == _FOLDED_ALSO else "delta")
         if isinstance(text, str):
             if self._length < _JOINED and event.type not in SOUND_TYPES:
                 self._texts.append(text[: _JOINED - self._length])
@@ -116,6 +119,10 @@ class Row:
         return f"<Row {self.number}: {lines([self])[0].strip()}>"
 
 
+def _as_key(name: Any) -> str | int | None:
+    return name if name is None or isinstance(name, str | int) else plain(name)
+
+
 def _folds(kind: str) -> bool:
     return kind.endswith(".delta") or kind == _FOLDED_ALSO
 
@@ -143,8 +150,8 @@ class Rows:
         self.counts: Counter[str] = Counter()
         self.total = 0
         self.errors = 0
-        self._open: dict[tuple[str, ...], Row] = {}
-        self._nameless: set[tuple[str, ...]] = set()
+        self._open: dict[tuple[str | int | None, ...], Row] = {}
+        self._nameless: set[tuple[str | int | None, ...]] = set()
         for event in events:
             self.append(event)
 
@@ -160,20 +167,21 @@ class Rows:
             self._nameless.clear()
         return self._new(event)
 
-    def _new(self, event: Event) -> Row:
-        row = Row(len(self.rows), event)
+    def _new(self, event: Event, data: Mapping[str, Any] | None = None) -> Row:
+        row = Row(len(self.rows), event, data)
         self.errors += row.kind == "error"
         self.rows.append(row)
         return row
 
     def _folded(self, event: Event) -> Row:
-        names = [event.data.get(key) for key in _PART]
-        key = (event.direction, event.type, *(plain(name) for name in names))
+        data = event.data  # parsed anew each time
+        names = [data.get(key) for key in _PART]
+        key = (event.direction, event.type, *map(_as_key, names))
         row = self._open.get(key)
         if row is not None and row.count < _MOST:
-            row.add(event)
+            row.add(event, data)
             return row
-        row = self._open[key] = self._new(event)
+        row = self._open[key] = self._new(event, data)
         if names[0] is None and names[1] is None:
             self._nameless.add(key)
         return row

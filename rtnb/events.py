@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import math
+import re
 import threading
 import time as _time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from rtnb import _html, eventview
 from rtnb._masking import mask
+from rtnb._nested import too_deep
 from rtnb.errors import TurnTimeoutError
 from rtnb.eventrows import Row, Rows, lines
-from rtnb.eventtext import kind_of, plain, summary
+from rtnb.eventtext import KNOWN_TYPES, kind_of, plain, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,9 +30,20 @@ __all__ = ["Direction", "Event", "EventLog"]
 Direction = Literal["sent", "received"]
 
 _SAID: Final = 60  # characters of its summary in the repr of an event
-_DEEPEST: Final = 100  # levels of a frame that is read; code that copies or writes it recurses
 _PLAIN: Final = 160  # rows of the text in a cell, which is cut at 20,000 characters
 _FOLDED: Final = 50_000  # of a very long log only the latest events are folded into rows
+_LARGE: Final = 65_536  # characters: such a frame is parsed once; nearly all of it is long strings
+
+# How most servers begin a frame, up to the end of its type, and that type.
+_HEADS: Final = {f'{{"type":"{kind}"': kind for kind in KNOWN_TYPES}
+_HEAD: Final = len('{"type":"')
+# The others: flat members before the type, none of which needs unescaping. All that is matched lies
+# outside of strings and of inner objects, so it is the type of the object itself.
+_TYPE: Final = re.compile(
+    r"""\{\s*(?:(?!"type")"[^"\\\x00-\x1f]*"\s*:\s*"""
+    r"""(?:"[^"\\\x00-\x1f]*"|-?[0-9.]+|true|false|null)\s*,\s*)*"""
+    r""""type"\s*:\s*"([a-z_.]*)"\s*[,}]"""
+)
 
 
 class Event:
@@ -34,7 +52,7 @@ class Event:
     Parameters
     ----------
     text
-        The raw text frame. Secrets in it are masked before it is kept.
+        The raw text frame. Secrets in it are masked before anybody can read it.
     time
         Seconds on the call's clock.
     direction
@@ -42,9 +60,15 @@ class Event:
     type
         The event's type in GA names; None takes it from the text. Servers that speak another
         dialect are normalised on arrival, and `data` keeps what they really sent.
+
+    Notes
+    -----
+    The text is masked and parsed when somebody looks into the event: into most nobody ever does.
+    So the type of a frame that only looks like an event becomes ``""`` once it is read; of a frame
+    with several types it becomes the last, which is the one in `data`.
     """
 
-    __slots__ = ("_data", "_text", "direction", "time", "type")
+    __slots__ = ("_kept", "_masked", "_raw", "_sighted", "direction", "time", "type")
 
     def __init__(
         self,
@@ -54,53 +78,123 @@ class Event:
         direction: Direction,
         type: str | None = None,
     ):
-        self._text = mask(text)
-        self._data: dict[str, Any] | None = None
+        self._raw = text
+        self._masked = False
+        self._kept: dict[str, Any] | None = None
         self.time = time
         self.direction: Direction = direction
+        self._sighted: str | None = None  # the type, until the text is read
+        if type is not None:
+            type = type if type in KNOWN_TYPES else mask(type)
+        else:
+            type = _HEADS.get(text[: text.find('"', _HEAD) + 1]) or _type_at_sight(text)
+            self._sighted = type
         self.type: str = str(self.data.get("type", "")) if type is None else type
 
     @property
     def text(self) -> str:
         """The raw JSON text, secrets masked."""
-        return self._text
+        if not self._masked:
+            self._raw, self._masked = mask(self._raw), True
+        return self._raw
 
     @property
     def data(self) -> dict[str, Any]:
-        """The parsed event; an unreadable frame is ``{"type": "", "unreadable": text}``.
+        """The parsed event, anew each time; an unreadable one is ``{"type": "", "unreadable": text}``.
 
         A frame is unreadable if it is no JSON object, or is nested deeper than 100 levels.
         """
-        if self._data is None:
-            try:
-                parsed = json.loads(self._text)
-            except (ValueError, RecursionError):  # no JSON, or nested deeper than Python reads
-                parsed = None
-            usable = isinstance(parsed, dict) and not _too_deep(parsed, self._text)
-            self._data = parsed if usable else {"type": "", "unreadable": self._text}
-        return self._data
+        if self._kept is not None:
+            return copy.deepcopy(self._kept)
+        text = self.text
+        data = _parsed(text)
+        data = {"type": "", "unreadable": text} if data is None else data
+        if self._sighted is not None:
+            kind = str(data.get("type", ""))
+            # else it stays as it is: a dialect may have named it anew
+            self.type = self.type if kind == self._sighted else kind
+            self._sighted = None
+        # others are not kept: hundreds of thousands of dicts slow each garbage collection down
+        if len(text) > _LARGE:
+            self._kept = copy.deepcopy(data)
+        return data
 
     def to_dict(self) -> dict[str, Any]:
         """Return ``{"time", "direction", "event"}``, as events.jsonl holds it."""
         return {"time": round(self.time, 6), "direction": self.direction, "event": self.data}
 
+    def __reduce__(self) -> tuple[Any, ...]:  # what was not masked yet goes nowhere
+        _ = self.data  # else a type at sight would stay for good
+        return _rebuilt, self.__getstate__()
+
+    def __getstate__(self) -> tuple[Any, ...]:  # of the text as it came others take none either
+        return self.text, self.time, self.direction, self.type
+
     def __repr__(self) -> str:
-        kind = plain(self.type, 80) or (kind_of(self) or "without a type")
         said = plain(summary(self), _SAID)
-        return f"<Event {self.time:.3f} s {self.direction} {kind}{': ' if said else ''}{said}>"
+        return (
+            f"<Event {self.time:.3f} s {self.direction} {_named(self)}{': ' if said else ''}{said}>"
+        )
 
     def _repr_html_(self) -> str:
         return eventview.event_html(Row(0, self), plain_text=repr(self))
 
 
-def _too_deep(value: Any, text: str) -> bool:
-    if text.count("{") + text.count("[") <= _DEEPEST:
-        return False
-    level = [value]
-    for _ in range(_DEEPEST):
-        inner = [v.values() if isinstance(v, dict) else v for v in level]
-        level = [v for values in inner for v in values if isinstance(v, dict | list)]
-    return bool(level)
+def _named(event: Event) -> str:
+    return plain(event.type, 80) or kind_of(event) or "without a type"
+
+
+def _type_at_sight(text: str) -> str | None:
+    """Return the type of a frame without parsing it; None where that takes a parser.
+
+    A name that is known holds no secret.
+    """
+    found = _TYPE.match(text)
+    return found[1] if found is not None and found[1] in KNOWN_TYPES else None
+
+
+def _rebuilt(text: str, time: float, direction: Direction, type: str) -> Event:
+    return Event(text, time=time, direction=direction, type=type)
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than Python reads
+        return None
+    return parsed if isinstance(parsed, dict) and not too_deep(parsed, text) else None
+
+
+class _Order:
+    """Where in a log to look for times, which come nearly, but not quite, in order.
+
+    No event before an index is later than the greatest time up to there, and none from an index on
+    is earlier than the least from there on: both rise, and can be searched by halving.
+    """
+
+    def __init__(self) -> None:
+        self._greatest: list[float] = []
+        self._least: list[float] = []
+        self._lock = threading.Lock()
+
+    def around(self, events: list[Event], start: float, end: float) -> tuple[int, int]:
+        """Return between which indices all events with ``start <= time < end`` are."""
+        with self._lock:
+            self._learn([event.time for event in events[len(self._least) :]])
+            return bisect_left(self._greatest, start), bisect_left(self._least, end)
+
+    def _learn(self, times: list[float]) -> None:
+        if not times:
+            return
+        # NaN, at no time, is neither greater nor less than what these begin with
+        highest = self._greatest[-1] if self._greatest else -math.inf
+        self._greatest += [*accumulate(times, max, initial=highest)][1:]
+        least = [*accumulate(reversed(times), min, initial=math.inf)][:0:-1]
+        at = len(self._least) - 1
+        while at >= 0 and self._least[at] > least[0]:
+            self._least[at] = least[0]
+            at -= 1
+        self._least += least
 
 
 class EventLog:
@@ -114,13 +208,16 @@ class EventLog:
 
     def __init__(self, events: Iterable[Event] = ()):
         self._events: list[Event] = list(events)
+        self._order = _Order()
         self._changed = threading.Condition()
+        self._waiting = 0  # who waits has been counted before looking at the events
 
     def append(self, event: Event) -> None:
         """Add one event at the end and wake those who wait for it."""
-        with self._changed:
-            self._events.append(event)
-            self._changed.notify_all()
+        self._events.append(event)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
 
     def select(self, pattern: str = "*", *, direction: Direction | None = None) -> EventLog:
         """Return the events whose type matches a glob such as ``response.*``.
@@ -141,7 +238,8 @@ class EventLog:
 
     def between(self, start: float, end: float) -> EventLog:
         """Return the events with ``start <= time < end``, in seconds on the call's clock."""
-        return EventLog(e for e in list(self._events) if start <= e.time < end)
+        first, stop = self._order.around(self._events, start, end)
+        return EventLog(e for e in self._events[first:stop] if start <= e.time < end)
 
     def wait_for(
         self,
@@ -171,7 +269,7 @@ class EventLog:
         )
         deadline = None if timeout is None else _time.monotonic() + timeout
         position = after
-        with self._changed:
+        with self._changed, self._counted():
             while True:
                 for event in self._events[position:]:
                     if matches(event):
@@ -179,13 +277,22 @@ class EventLog:
                 position = max(position, len(self._events))
                 left = None if deadline is None else deadline - _time.monotonic()
                 if left is not None and left <= 0:
-                    last = self._events[-1].type if self._events else "none"
+                    last = _named(self._events[-1]) if self._events else "none"
                     raise TurnTimeoutError(
                         f"No event matched {pattern!r} within {timeout:g} s; "
                         f"the last event seen was {last}."
                     )
                 # short waits, so that an interrupt is felt on every platform
                 self._changed.wait(0.5 if left is None else min(left, 0.5))
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count one who waits; `_changed` is held."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     @property
     def first(self) -> Event:

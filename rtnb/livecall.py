@@ -25,6 +25,7 @@ from rtnb.dialects import Json
 from rtnb.engine import Engine, call_id
 from rtnb.errors import CallClosedError, CallError, RtnbError
 from rtnb.events import Event, EventLog
+from rtnb.limits import Limits
 from rtnb.meters import Meter
 from rtnb.outbox import Outbox
 from rtnb.prompts import as_prompt
@@ -113,9 +114,7 @@ class LiveCall(Recorded):
         self._closed: m.Closed | None = None
         self._offered: str | None = None
         self._over: list[tuple[TurnState, Callable[[], None]]] = []
-        self._max_duration = max_duration
-        self._idle_close = idle_close
-        self._active_at = 0.0
+        self._limits = Limits(max_duration, idle_close)
         self._meters = {"sent": Meter(), "heard": Meter()}
         self._play = 0
         engine.register(self._id, self._on_message)
@@ -281,12 +280,7 @@ class LiveCall(Recorded):
 
     def _check_limits(self, now: float) -> None:
         busy = any(turn.status == "in_progress" for turn in self.turns[-3:])
-        self._active_at = now if busy else self._active_at
-        reason = None
-        if self._max_duration is not None and now > self._max_duration:
-            reason = f"max_duration of {self._max_duration:g} s reached"
-        elif self._idle_close is not None and now - self._active_at > self._idle_close:
-            reason = f"idle for {self._idle_close:g} s (idle_close)"
+        reason = self._limits.passed(now, busy=busy)
         if reason is not None and self.state == "open":
             threading.Thread(target=self.close, args=(reason,), daemon=True).start()
 

@@ -165,6 +165,7 @@ def of_batch(
     voice: str | None,
     seconds: float,
     outcomes: Mapping[str, int],
+    running: int = 1,
 ) -> Snapshot:
     """Return how far a batch of calls is.
 
@@ -178,11 +179,16 @@ def of_batch(
         Since its beginning.
     outcomes
         How often the calls that are over ended how.
+    running
+        How many calls go on at once; of several, it is counted how many are over.
     """
     if number > total:
         counts = [f"{count} {word}" for word, count in outcomes.items() if count]
         phase = ", ".join([*counts, f"{seconds:.1f} s in all"])
         return Snapshot(f"{total} {'call' if total == 1 else 'calls'}", phase, seconds, over=True)
+    if running > 1:
+        over = sum(outcomes.values())
+        return Snapshot(f"[{over}/{total} over] {running} calls at once", "calling", seconds)
     said = f" ({voice})" if voice else ""
     return Snapshot(f"[{number}/{total}] {_short(name)}{said}", "calling", seconds)
 

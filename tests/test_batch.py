@@ -12,6 +12,8 @@ import pytest
 
 import rtnb
 from rtnb import _audiofile, batch
+from rtnb.engine import ScriptedEngine
+from rtnb.messages import Prepare
 
 
 class FakeSession:
@@ -73,6 +75,15 @@ def test_what_is_no_prompt_is_told(asked: list[tuple[Any, float]]) -> None:
     """Neither a prompt nor a list of them."""
     with pytest.raises(rtnb.ConfigurationError, match="A prompt is a Clip"):
         rtnb.replay(5)  # type: ignore[arg-type]
+
+
+def test_the_packets_of_a_clip_are_made_once(asked: list[tuple[Any, float]]) -> None:
+    """For all its calls, on the engine that was given; a text has none."""
+    engine = ScriptedEngine(lambda _: [])
+    clips = [rtnb.Clip.silence(0.1), rtnb.Clip.silence(0.2)]
+    rtnb.replay([*clips, "Hello!"], repeat=2, engine=engine)
+    assert len(asked) == 6
+    assert [type(one) for one in engine.sent] == [Prepare, Prepare]
 
 
 def test_a_file_is_read_once(

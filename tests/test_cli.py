@@ -114,7 +114,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("command", "words"),
     [
         ([], ["replay", "serve", "--version"]),
-        (["replay"], ["PROMPT", "--to", "--voice", "--model", "--out", "openai"]),
+        (["replay"], ["PROMPT", "--to", "--voice", "--model", "--out", "openai", "--concurrency"]),
         (["serve"], ["--host", "--port", "127.0.0.1", "8177", "--key", "RTNB_PEER_KEY"]),
         (["serve"], ["--voice", "--script", "--replay", "--mode", "--reply-after", "--log"]),
     ],
@@ -150,7 +150,7 @@ def test_prompts_go_to_a_peer_by_default(asked: dict[str, Any], peers: list[Fake
     assert asked["prompts"] == [rtnb.Clip.read(GREETING)] * 2
     assert asked["endpoint"] is peers[0]
     assert peers[0].closed
-    assert asked["options"] == {"voices": None, "model": None, "out": None}
+    assert asked["options"] == {"voices": None, "model": None, "out": None, "concurrency": 1}
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,10 @@ def test_prompts_go_where_they_are_told(
 
 
 def test_options_are_passed_on(asked: dict[str, Any]) -> None:
-    """Voice, model and folder are those of `rtnb.replay`."""
-    assert exit_code("replay", GREETING, "--voice", "ash", "--model", "m", "--out", "runs") == 0
-    assert asked["options"] == {"voices": "ash", "model": "m", "out": "runs"}
+    """Voice, model, folder and concurrency are those of `rtnb.replay`."""
+    given = ["--voice", "ash", "--model", "m", "--out", "runs", "--concurrency", "4"]
+    assert exit_code("replay", GREETING, *given) == 0
+    assert asked["options"] == {"voices": "ash", "model": "m", "out": "runs", "concurrency": 4}
 
 
 # --- what is printed, and how it ends ------------------------------------------------------------

@@ -375,6 +375,37 @@ def test_an_unreadable_frame_is_harmless(talk: Conversation, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"response.done"',
+        '{"type":"response.done","response":{"id":"r1","status":"completed"}',
+        '{"type":"response.done","response":{"id":"r1","status":"completed"},}',
+        '{"type":"response.done","response":{"id":"r1"},"x":' + "[" * 200 + "]" * 200 + "}",
+        '{"type":"response.done","response":{"id":"r1"},"type":"rate_limits.updated"}',
+    ],
+)
+def test_a_broken_end_of_a_response_does_not_end_it(talk: Conversation, text: str) -> None:
+    """Cut short, broken, too deep, or of another type in the end: its beginning drives nothing."""
+    turn = speak(talk)
+    feed(talk, [created("r1")], 2.0)
+    assert talk.received(Event(text, time=2.1, direction="received")) == []
+    assert [r.status for r in turn.responses] == ["in_progress"]
+    assert talk.malformed == []
+    feed(talk, [done("r1")], 2.2)
+    assert [r.status for r in turn.responses] == ["completed"]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"type":"response.done","type":"error","error":{"message":"No."}}']
+)
+def test_of_a_frame_with_several_types_the_last_one_counts(talk: Conversation, text: str) -> None:
+    """As the data says."""
+    speak(talk)
+    talk.received(Event(text, time=2.1, direction="received"))
+    assert [e.type for e in talk.errors] == ["error"]
+
+
+@pytest.mark.parametrize(
     "event",
     [
         {"type": "response.created", "response": None},
@@ -465,3 +496,44 @@ def test_turn_detection_comes_back_after_a_cut_push_to_talk() -> None:
 
 def _event(kind: str, time: float, *, direction: str = "received", **fields: object) -> Event:
     return Event(json.dumps({"type": kind, **fields}), time=time, direction=direction)
+
+
+def test_turn_detection_comes_back_once_the_commit_has_gone_out(talk: Conversation) -> None:
+    """Push-to-talk turned it off; only the commit of that turn turns it on, and only once."""
+    turn, _ = talk.begin_turn(0.0, "push_to_talk")
+    turn.restore = {"type": "semantic_vad"}
+    commit, _ = talk.commit_events(turn)
+    gone = Event(json.dumps(commit), time=1.0, direction="sent")
+    (effect,) = talk.sent(gone)
+    assert isinstance(effect, Send)
+    detection = effect.event["session"]["audio"]["input"]["turn_detection"]
+    assert (effect.event["type"], detection) == ("session.update", {"type": "semantic_vad"})
+    assert talk.sent(gone) == []
+
+
+# --- what cannot be read --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["response.done", "session.updated", "error"])
+def test_a_frame_that_only_begins_like_an_event_changes_nothing(
+    kind: str, talk: Conversation
+) -> None:
+    """Its type is seen before it is parsed; that the rest is no JSON turns out when it is."""
+    turn, _ = write(talk)
+    effects = talk.received(Event(f'{{"type":"{kind}",}}', time=1.0, direction="received"))
+    assert (effects, turn.status) == ([], "in_progress")
+    assert (talk.malformed, talk.errors, talk.acknowledged) == ([], [], set())
+
+
+def test_an_event_of_no_use_is_not_parsed(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call's many deltas cost nothing where nothing is read from them."""
+
+    def refuse(event: Event) -> Json:
+        raise AssertionError(event.type)
+
+    monkeypatch.setattr(Event, "data", property(refuse))
+    for kind in ("rate_limits.updated", "response.function_call_arguments.delta"):
+        talk.received(Event(f'{{"type":"{kind}"}}', time=1.0, direction="received"))
+    talk.sent(Event('{"type":"session.update"}', time=1.0, direction="sent"))

@@ -8,6 +8,7 @@ import pickle
 import queue
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -101,7 +102,7 @@ def test_a_note_is_on_disk(real: Engine, tmp_path: Path) -> None:
     real.send(m.Note("c1", '{"record": "turn"}'))
     real.send(m.Close("c1"))
     next_of(inbox, m.Closed)
-    assert (tmp_path / "run" / "turns.jsonl").read_text() == '{"record": "turn"}\n'
+    assert (tmp_path / "run" / "turns.jsonl").read_text().startswith('{"record": "turn"}\n')
 
 
 def test_figures_are_answered(real: Engine, tmp_path: Path) -> None:
@@ -164,6 +165,19 @@ def test_a_killed_process_closes_its_calls(process: ProcessEngine, tmp_path: Pat
     closed = next_of(inbox, m.Closed)
     assert closed.kind == "process_died"
     assert closed.reason == "The media process has died (signal 9); connect again to go on."
+
+
+def test_a_killed_process_leaves_no_thread() -> None:
+    """Neither the one that read from it nor the one that wrote to it."""
+    before = set(threading.enumerate())
+    with closing(ProcessEngine()) as one:
+        one.wait_ready()
+        threads = set(threading.enumerate()) - before
+        assert len(threads) == 2
+        os.kill(one.pid, signal.SIGKILL)
+        for thread in threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in threads)
 
 
 def test_a_process_that_cannot_start_says_its_last_words(

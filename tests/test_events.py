@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
+import pickle
+import random
 import threading
 import time
 from typing import Any
@@ -55,6 +59,142 @@ def test_an_unreadable_frame_is_kept(text: str) -> None:
     assert repr(one).startswith("<Event 2.000 s received unreadable")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"a.b","event_id":"e","delta":"x"}',
+        '{"event_id": "e", "type": "response.done", "response": {"type": "x"}}',
+        '{"event_id":"e","item":{"type":"error"},"type":"response.done"}',
+        '{"text":"\\"type\\":\\"error\\",","type":"response.done"}',
+        '{"type":"response.done","response":{"type":"x"}}',
+        '{"type":"error"}',
+        '{"type":"error\\u002eb"}',
+        '{"type":"errors"}',
+        '{"text":"error","type":"response.done"}',
+        '{"event_id": "e", "type": "a.b"}',
+        '{ "n" : -1.5 , "b" : true , "z" : null ,\n "type" : "a.b" }',
+        '{"item":{"type":"message"},"type":"a.b"}',
+        '{"items":[{"type":"x"}],"a":"}","type":"a.b"}',
+        '{"text":"\\"type\\":\\"x\\",","type":"a.b"}',
+        '{"text":"{\\"type\\":\\"x\\"}","type":"a.b"}',
+        '{"a":"type","type":"a.b"}',
+        '{"\\u0074ype":"a.b"}',
+        '{"type":"a\\u002eb"}',
+        '{"type":"a.b"}\n',
+        ' {"type":"a.b"}',
+        '{"type":"a.b","item":{"type":"x","content":[{"type":"y"}]}}',
+        '{"type":"","x":1}',
+        '{"type":"käse"}',
+        '{"item":{"type":"x"}}',
+        '{"x":"type"}',
+        '{"type":{"type":"x"}}',
+        '{"a":"b","type":null,"c":{"type":"x"}}',
+    ],
+)
+def test_the_type_is_that_of_the_object_itself(text: str) -> None:
+    """Wherever it stands, however it is written, and whatever looks like it before."""
+    wanted = str(json.loads(text).get("type", ""))
+    assert Event(text, time=0, direction="received").type == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"error","type":"response.done"}',
+        '{"type":"error","a":1,"\\u0074ype":"session.updated"}',
+        '{"a":1,"type":"error","type":"a.b"}',
+        '{"type":"error","type":null}',
+    ],
+)
+def test_of_several_types_the_last_is_the_one(text: str) -> None:
+    """As JSON is read; it is known once the event is looked into."""
+    one = Event(text, time=0, direction="received")
+    assert str(one.data["type"]) == one.type == str(json.loads(text)["type"])
+
+
+@pytest.mark.parametrize("end", range(1, len('{"type":"error","a":{"b":1}}') - 1))
+def test_a_frame_cut_short_has_no_type(end: int) -> None:
+    """It is unreadable, wherever it was cut, once it is looked into."""
+    one = Event('{"type":"error","a":{"b":1}}'[:end], time=0, direction="received")
+    assert "unreadable" in one.data
+    assert one.type == ""
+
+
+def test_a_type_that_was_named_anew_stays_when_the_event_is_read() -> None:
+    """Dialects are normalised on arrival, before anybody reads."""
+    one = event("response.audio.delta", delta="AAAA")
+    one.type = "response.output_audio.delta"
+    assert one.data["type"] == "response.audio.delta"
+    assert one.type == "response.output_audio.delta"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"type":"error",}', '{"type":"error","b":}', '{"type":"error"}}']
+)
+def test_a_frame_that_only_begins_like_an_event_has_no_type_once_it_is_read(text: str) -> None:
+    """Nothing is parsed before `data` is asked for; then the frame turns out as unreadable."""
+    one = Event(text, time=0, direction="received")
+    assert one.data == {"type": "", "unreadable": text}
+    assert one.type == ""
+
+
+def test_a_type_is_found_without_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of a long call costs no parsing until somebody looks into an event."""
+
+    def refuse(text: str) -> Any:
+        raise AssertionError(f"parsed: {text}")
+
+    monkeypatch.setattr(events_module.json, "loads", refuse)
+    text = '{"type":"response.done","event_id":"e"}'
+    assert Event(text, time=0, direction="received").type == "response.done"
+
+
+def test_an_event_is_masked_wherever_it_goes() -> None:
+    """Copies and pickles hold no more than the event shows."""
+    key = "sk-" + "proj-abcdefgh123456"
+    text = f'{{"type":"error","message":"bad key {key}"}}'
+    assert key not in str(Event(text, time=1.5, direction="received").__getstate__())
+    for send in (pickle.dumps, copy.copy, copy.deepcopy):
+        one = Event(text, time=1.5, direction="received")
+        sent: Any = send(one)
+        again = pickle.loads(sent) if isinstance(sent, bytes) else sent
+        assert key.encode() not in (sent if isinstance(sent, bytes) else pickle.dumps(sent))
+        assert (again.text, again.type, again.time) == (one.text, "error", 1.5)
+    assert key not in Event(f'{{"type":"{key}","x":1}}', time=0, direction="sent").type
+    assert key not in Event("{}", time=0, direction="sent", type=key).type
+
+
+@pytest.mark.parametrize(
+    "send", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))]
+)
+def test_a_copy_of_a_broken_frame_has_no_type_either(send: Any) -> None:
+    """Nobody need have looked into it before."""
+    assert send(Event('{"type":"error",}', time=0, direction="sent")).type == ""
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_what_is_done_to_the_data_stays_outside(size: int) -> None:
+    """Each reader has data of its own, of a small event and of a large one."""
+    one = event("a", items=["x" * size])
+    for _ in range(3):
+        assert one.data["items"] == ["x" * size]
+        one.data["items"].append("mine")
+        one.data.pop("type")
+
+
+def test_a_large_event_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is looked into: a reply's audio may be a megabyte of text."""
+    parsed: list[str] = []
+    really = json.loads
+    monkeypatch.setattr(
+        events_module.json, "loads", lambda text: parsed.append(text) or really(text)
+    )
+    one = event("error", delta="x" * 100_000)
+    for _ in range(3):
+        assert len(one.data["delta"]) == 100_000
+    assert len(parsed) == 1
+
+
 @pytest.mark.parametrize("kind", [None, 5, ["a"]])
 def test_a_type_that_is_no_string_is_shown_as_one(kind: object) -> None:
     """A server may send anything; the type is a str all the same."""
@@ -95,6 +235,7 @@ def test_a_frame_nested_too_deep_is_unreadable() -> None:
 def test_a_frame_may_have_a_hundred_levels(levels: int, readable: bool) -> None:
     """A deeper one is kept as text, so that nothing that copies or writes it gives up."""
     one = Event('{"type":"x","a":' + "[" * levels + "]" * levels + "}", time=0, direction="sent")
+    assert ("unreadable" not in one.data) is readable
     assert (one.type == "x") is readable
     assert Event('{"type":"x","a":[' + "[]," * 500 + "1]}", time=0, direction="sent").type == "x"
 
@@ -137,6 +278,19 @@ def test_select_takes_a_direction() -> None:
 def test_between_takes_a_stretch_of_time() -> None:
     """The start is in it, the end is not."""
     assert CALL.between(1, 3).types == ["response.created", "response.output_audio.delta"]
+
+
+def test_between_is_exact_where_times_are_not_in_order() -> None:
+    """Events of both directions come nearly in order, and damaged ones anyhow; none is missed."""
+    chance = random.Random(1)
+    odd = [math.nan, math.inf, -math.inf, 1e300]
+    log = EventLog()
+    for number in range(300):
+        late = chance.uniform(-0.5, 0.5) if number % 5 == 0 else 0.0
+        time = chance.choice(odd) if number % 50 == 49 else number / 10 + late
+        log.append(event("error", time))
+        start, end = (chance.choice([*odd, chance.uniform(-1, 31), log[-1].time]) for _ in "ab")
+        assert list(log.between(start, end)) == [one for one in log if start <= one.time < end]
 
 
 def test_a_selection_is_a_log_of_its_own() -> None:
@@ -193,11 +347,13 @@ def test_waiting_takes_a_function() -> None:
     assert CALL.wait_for(lambda e: e.time >= 3, timeout=0).type == "response.done"
 
 
-def test_waiting_is_ended_by_the_event() -> None:
-    """An event appended by another thread is returned, long before the timeout."""
+def test_waiting_is_ended_by_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event appended by another thread wakes who waits, who need not look again by himself."""
     growing = log("a")
+    really = growing._changed.wait
+    monkeypatch.setattr(growing._changed, "wait", lambda _: really(60))
     begun = time.monotonic()
-    other = threading.Thread(target=growing.append, args=[event("b")])
+    other = threading.Timer(0.05, growing.append, args=[event("b")])
     other.start()
     assert growing.wait_for("b", timeout=60).type == "b"
     other.join()
@@ -212,6 +368,17 @@ def test_waiting_runs_out() -> None:
     assert str(caught.value) == (
         "No event matched 'response.failed' within 0.01 s; the last event seen was error."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("no JSON", "unreadable"), ("{}", "unknown"), (f'{{"type":"{"x" * 999}"}}', f"{'x' * 79}…")],
+)
+def test_waiting_that_runs_out_names_whatever_came_last(text: str, named: str) -> None:
+    """Within one line, and without a type too."""
+    with pytest.raises(TurnTimeout) as caught:
+        EventLog([Event(text, time=0, direction="received")]).wait_for("a", timeout=0)
+    assert str(caught.value).endswith(f"; the last event seen was {named}.")
 
 
 def test_waiting_on_an_empty_log_runs_out_too() -> None:

@@ -484,6 +484,14 @@ def test_a_replay_is_one_line(screen: Screen, second_peer: rtnb.Peer, tmp_path: 
     assert sum("→" in s for s in screen.shown) == 1
 
 
+def test_calls_at_once_are_one_line_too(screen: Screen, peer: rtnb.Peer) -> None:
+    """It counts the calls that are over; what each of them does is not told."""
+    rtnb.replay(["Hello!"] * 6, peer, concurrency=2, modalities=["text"])
+    assert any("/6 over] 2 calls at once: calling  " in s for s in screen.shown)
+    assert screen.shown[-1].startswith("6 calls → 6 completed, ")
+    assert sum("→" in s for s in screen.shown) == 1
+
+
 def test_a_quiet_replay_shows_nothing(screen: Screen, peer: rtnb.Peer) -> None:
     """Neither its own line nor those of its calls."""
     rtnb.replay(["Hello!"], peer, progress=False, modalities=["text"])
