@@ -15,6 +15,8 @@ if typing.TYPE_CHECKING:
     from rtnb.errors import *  # noqa: F403
     from rtnb.events import Event as Event
     from rtnb.events import EventLog as EventLog
+    from rtnb.explaining import Explanation as Explanation
+    from rtnb.explaining import explain as explain
     from rtnb.inspector import EventInspector as EventInspector
     from rtnb.media.aiortc_hooks import loopback_only as loopback_only
     from rtnb.media.recorder import Recorder as Recorder
@@ -45,6 +47,7 @@ _PUBLIC: typing.Final = {
     "Event": ("rtnb.events", "Event"),
     "EventInspector": ("rtnb.inspector", "EventInspector"),
     "EventLog": ("rtnb.events", "EventLog"),
+    "Explanation": ("rtnb.explaining", "Explanation"),
     "FileTrack": ("rtnb.media.tracks", "FileTrack"),
     "Panel": ("rtnb.panel.console", "Panel"),
     "Peer": ("rtnb.peer.handle", "Peer"),
@@ -57,6 +60,7 @@ _PUBLIC: typing.Final = {
     "Turn": ("rtnb.turns", "Turn"),
     "Turns": ("rtnb.turnlist", "Turns"),
     "connect": ("rtnb.connecting", "connect"),
+    "explain": ("rtnb.explaining", "explain"),
     "loopback_only": ("rtnb.media.aiortc_hooks", "loopback_only"),
     "open_run": ("rtnb.runs", "open_run"),
     "recent_runs": ("rtnb.runs", "recent_runs"),
@@ -75,7 +79,9 @@ _PUBLIC: typing.Final = {
         *("TurnTimeoutError", "UdpBlockedError", "UnreachableError"),
     )
 }
-_MODULES: typing.Final = frozenset({"errors", "measure", "peer", "plots", "prices"})
+_MODULES: typing.Final = frozenset(
+    {"errors", "measure", "peer", "plots", "prices", "voiceactivity"}
+)
 
 __version__ = "0.1.0"
 __all__ = sorted([*_PUBLIC, "__version__"])

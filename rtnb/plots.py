@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from rtnb.plotting.canvas import COLORS
 from rtnb.plotting.lanes import events
+from rtnb.plotting.network import network
 from rtnb.plotting.sound import level, waveform
 from rtnb.plotting.spectrogram import spectrogram
 from rtnb.plotting.timeline import timeline
+from rtnb.plotting.waterfall import latency
 
-__all__ = ["COLORS", "events", "level", "spectrogram", "timeline", "waveform"]
+__all__ = ["COLORS", "events", "latency", "level", "network", "spectrogram", "timeline", "waveform"]

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 from rtnb.audio import Clip
 from rtnb.conversation import Conversation
 from rtnb.dialects import Json, model_of, voice_of
-from rtnb.latencies import Latencies, latencies_of
+from rtnb.latencies import Latencies
+from rtnb.prices import Cost
 from rtnb.quality import CallQuality
 from rtnb.runaudio import RunAudio
 from rtnb.turnlist import Turns
+from rtnb.turnview import cost_line
+from rtnb.verdicts import DEFAULT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,13 +64,29 @@ class Recorded:
         return self.audio.quality()
 
     @property
-    def cost(self) -> float | None:
-        """What its turns cost in USD by `rtnb.prices`; None where a price is not known."""
+    def cost(self) -> Cost | None:
+        """What its turns cost in USD by `rtnb.prices`, a float with its parts; see `Turns.cost`."""
         return self.turns.cost
 
-    def latency(self, **thresholds: float) -> Latencies:
-        """Return the latencies of its turns and what they add up to; see `Turns.latency`."""
-        return latencies_of(self.turns, **thresholds)
+    def _figures(self) -> list[tuple[str, object]]:
+        """Return cost and quality, as they are shown."""
+        reasons = (turn._unpriced() for turn in self.turns)
+        cost = cost_line(self.cost, next(filter(None, reasons), ""))
+        return [("cost", cost), ("quality", self.quality.line)]
+
+    def latency(
+        self,
+        *,
+        deadline: float = DEFAULT.deadline,
+        level: float = DEFAULT.level,
+        yield_window: float = DEFAULT.yield_window,
+        pause: float = DEFAULT.pause,
+        lag: float = DEFAULT.lag,
+    ) -> Latencies:
+        """Return the latencies of its turns and what these add up to; see `Turns.latency`."""
+        return self.turns.latency(
+            deadline=deadline, level=level, yield_window=yield_window, pause=pause, lag=lag
+        )
 
     def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
         """Draw what was sent and heard, spans and events on one time axis; see `plots.timeline`."""

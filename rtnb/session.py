@@ -294,6 +294,7 @@ class Session(LiveCall):
                 "recorded",
                 f"{self.audio.duration:.1f} s, {_html.counted(len(self.events), 'event')}",
             ),
+            *self._figures(),
             ("run", self.folder.name),
             ("ended", self.ended if self.failure is None else None),
         ]

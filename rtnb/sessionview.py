@@ -8,7 +8,7 @@ from typing import Any, Final
 from rtnb import _html
 from rtnb.eventtext import plain
 
-__all__ = ["call_body", "call_text", "phase_bar", "properties"]
+__all__ = ["call_body", "call_text", "phase_bar", "properties", "scaled_bar"]
 
 _REST: Final = "rest"
 _REST_IS: Final = "starting the media process, making the offer, waiting, configuring"
@@ -34,15 +34,35 @@ def phase_bar(phases: Mapping[str, float]) -> str:
     parts = _parts(phases)
     if not parts:
         return ""
-    whole = sum(seconds for _, seconds in parts) or 1.0
+    return scaled_bar(parts, _phase_line(phases), classes={_REST: "rtnb-rest"})
+
+
+def scaled_bar(
+    parts: Sequence[tuple[str, float]], line: str, *, classes: Mapping[str, str] | None = None
+) -> str:
+    """Return stretches of time as a bar to scale, with a line beneath that says the same.
+
+    Parameters
+    ----------
+    parts
+        Names and seconds, in order; what is negative is drawn as nothing.
+    line
+        All of it in words, for those who do not see the bar too.
+    classes
+        The style of a part, by its name.
+    """
+    lengths = [max(seconds, 0.0) for _, seconds in parts]
+    whole = sum(lengths) or 1.0
+    styles = classes or {}
     bars = "".join(
-        f'<i{_rest_class(name)} style="flex:{max(seconds / whole, 0.002):.4f}" '
-        f'title="{name} {seconds:.3f} s"></i>'
-        for name, seconds in parts
+        f'<i{_class(styles.get(name))} style="flex:{max(length / whole, 0.002):.4f}" '
+        f'title="{_html.text(name)} {seconds:.3f} s"></i>'
+        for (name, seconds), length in zip(parts, lengths, strict=True)
     )
+    said = _html.text(line)
     return (
-        f'<div class="rtnb-phases" role="img" aria-label="{_phase_line(phases)}">{bars}</div>'
-        f'<div class="rtnb-figures">{_phase_line(phases)}</div>'
+        f'<div class="rtnb-phases" role="img" aria-label="{said}">{bars}</div>'
+        f'<div class="rtnb-figures">{said}</div>'
     )
 
 
@@ -53,8 +73,8 @@ def _parts(phases: Mapping[str, float]) -> list[tuple[str, float]]:
     return [*known, (_REST, rest)] if known and rest >= 0.0005 else known
 
 
-def _rest_class(name: str) -> str:
-    return ' class="rtnb-rest"' if name == _REST else ""
+def _class(style: str | None) -> str:
+    return f' class="{style}"' if style else ""
 
 
 def _phase_line(phases: Mapping[str, float]) -> str:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 from rtnb import _html
-from rtnb.latencies import Latencies, latencies_of
+from rtnb.latencies import PACING, Latencies, conditions, latencies_of
+from rtnb.prices import Cost, total
 from rtnb.turns import Turn
-from rtnb.turnview import TurnView, turn_line, turn_list
+from rtnb.turntable import turn_list, turn_summary
+from rtnb.turnview import TurnView, turn_line
+from rtnb.verdicts import DEFAULT, Thresholds
 
 if TYPE_CHECKING:
     import pandas
@@ -34,13 +37,47 @@ class Turns(list[Turn]):
         return Turns(found) if isinstance(found, list) else found
 
     @property
-    def cost(self) -> float | None:
-        """What they cost in USD by `rtnb.prices`; None where one of them has no price."""
-        return None
+    def cost(self) -> Cost | None:
+        """What they cost in USD by `rtnb.prices`, a float with its parts; see `Turn.cost`.
 
-    def latency(self, **thresholds: float) -> Latencies:
-        """Return their latencies and what these add up to."""
-        return latencies_of(self, **thresholds)
+        Turns without a reported usage are left out. None where a turn that used tokens has no
+        price, or none of them used any.
+        """
+        return total(turn.cost for turn in self if turn.usage)
+
+    def latency(
+        self,
+        *,
+        deadline: float = DEFAULT.deadline,
+        level: float = DEFAULT.level,
+        yield_window: float = DEFAULT.yield_window,
+        pause: float = DEFAULT.pause,
+        lag: float = DEFAULT.lag,
+    ) -> Latencies:
+        """Return the latencies of the turns, and what these add up to.
+
+        docs/measuring.md has the definitions.
+
+        Parameters
+        ----------
+        deadline
+            Seconds from the end of speech within which a reply has to be audible.
+        level
+            From which RMS of 20 ms on a reply is audible, in dBFS.
+        yield_window
+            Seconds within which a reply that is spoken over has to fall silent.
+        pause
+            Seconds of silence in such a reply that end it; a shorter one is a pause.
+        lag
+            By how many seconds a packet of a prompt may leave late before its turn is not scored.
+
+        Raises
+        ------
+        ConfigurationError
+            A value cannot be used.
+        """
+        limits = Thresholds(deadline, level, yield_window, pause, lag)
+        return latencies_of(self, limits)
 
     def to_frame(self) -> pandas.DataFrame:
         """Return one row a turn as a pandas DataFrame, times and durations in seconds.
@@ -49,8 +86,11 @@ class Turns(list[Turn]):
         -------
         pandas.DataFrame
             Columns: turn, prompt, voice, model, status, error, prompt_transcript, transcript,
-            first_audio, speech_end, first_audible, prompt_duration, reply_duration, tools,
-            input_tokens, output_tokens. What is not known is None or NaN.
+            prompt_duration, reply_duration, tools, input_tokens, output_tokens, cost (USD); of
+            the turn's latency: verdict, reason, first_audio, yield_latency, speech_start,
+            speech_end, speech_stopped, committed, response_created, first_packet, first_audible,
+            reply_end; of its quality: late_packets, worst_lag, loss, jitter. What is not known is
+            None or NaN.
 
         Raises
         ------
@@ -69,7 +109,8 @@ class Turns(list[Turn]):
         return [_record(turn) for turn in self]
 
     def __repr__(self) -> str:
-        return "\n".join(self._lines(self._latest(_LINES)))
+        latest = self._latest(_LINES)
+        return "\n".join(self._lines(latest, self._summary(latest)))
 
     def _repr_html_(self) -> str:
         table, lines = self._shown()
@@ -89,20 +130,30 @@ class Turns(list[Turn]):
             views.append(view)
         views.reverse()
         table = turn_list(views, left_out=len(self) - len(views))
-        return table + _without_players(len(views), players), self._lines(views[-_LINES:])
+        summary = self._summary(views)
+        above = f'<p class="rtnb-figures">{_html.text(summary)}</p>' if summary else ""
+        table = above + table + _without_players(len(views), players)
+        return table, self._lines(views[-_LINES:], summary)
+
+    def _summary(self, views: Sequence[TurnView]) -> str:
+        """Return what the latest turns add up to; not of earlier ones, which are not looked at."""
+        summary = turn_summary(views)
+        left_out = summary and len(views) < len(self)
+        return f"of the last {len(views)}: {summary}" if left_out else summary
 
     def _latest(self, most: int) -> list[TurnView]:
         return [self._view(place, turn) for place, turn in list(enumerate(self, 1))[-most:]]
 
     def _view(self, place: int, turn: Turn, *, players: bool = False) -> TurnView:
         """Return what is shown of the turn that stands at a place, counted from 1."""
-        return turn._view(compact=True, players=players)
+        return turn._view(compact=True, players=players, whole=False)
 
-    def _lines(self, views: Sequence[TurnView]) -> list[str]:
-        """Return a title and a line for each of the latest turns."""
+    def _lines(self, views: Sequence[TurnView], summary: str) -> list[str]:
+        """Return a title, what they add up to, and a line for each of the latest turns."""
         left = len(self) - len(views)
         out = f" (the last {len(views)}; {left:,} earlier ones are left out)" if left else ""
-        return [f"<{self._title()}>{out}", *(turn_line(view, wide=True) for view in views)]
+        above = [f"<{self._title()}>{out}", *([summary] if summary else [])]
+        return [*above, *(turn_line(view, wide=True) for view in views)]
 
     def _title(self) -> str:
         return _html.counted(len(self), "turn")
@@ -121,15 +172,21 @@ def _without_players(shown: int, players: int) -> str:
     return f'<p class="rtnb-muted">players for {who}; index the list for others</p>'
 
 
+_LATENCY: Final = (
+    *("verdict", "reason", "first_audio", "yield_latency", "speech_start", "speech_end"),
+    *("speech_stopped", "committed", "response_created", "first_packet", "first_audible"),
+    "reply_end",
+)
 _FIELDS: Final = (
     *("turn", "prompt", "voice", "model", "status", "error", "prompt_transcript", "transcript"),
-    *("first_audio", "speech_end", "first_audible", "prompt_duration", "reply_duration"),
-    *("tools", "input_tokens", "output_tokens"),
+    *("prompt_duration", "reply_duration", "tools", "input_tokens", "output_tokens", "cost"),
+    *(*_LATENCY, *PACING),
 )
 
 
 def _record(turn: Turn) -> dict[str, Any]:
-    usage, latency = turn.usage, turn.latency
+    usage, latency, cost = turn.usage, turn.latency, turn.cost
+    quality = latency.quality or turn.quality
     sent = None if isinstance(turn.prompt, str) else turn.prompt_as_sent.duration
     return {
         "turn": turn.number,
@@ -140,12 +197,12 @@ def _record(turn: Turn) -> dict[str, Any]:
         "error": turn.error,
         "prompt_transcript": turn.prompt_transcript,
         "transcript": turn.transcript,
-        "first_audio": latency.first_audio,
-        "speech_end": latency.speech_end,
-        "first_audible": latency.first_audible,
         "prompt_duration": sent,
         "reply_duration": turn.reply.duration,
         "tools": len(turn.tool_calls),
         "input_tokens": usage.get("input_tokens"),
         "output_tokens": usage.get("output_tokens"),
+        "cost": None if cost is None else float(cost),
+        **{name: getattr(latency, name) for name in _LATENCY},
+        **conditions(quality),
     }

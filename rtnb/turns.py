@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time as _time
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -17,17 +17,20 @@ from rtnb.errors import CallClosedError, ConfigurationError, TurnTimeoutError
 from rtnb.events import EventLog
 from rtnb.explaining import Explanation, explain
 from rtnb.measure import Latency
-from rtnb.prices import cost_of
+from rtnb.prices import Cost, added, cost_of, total, why_unpriced
 from rtnb.quality import CallQuality
 from rtnb.runaudio import RunAudio
 from rtnb.turnstate import ResponseState, Status, ToolCall, TurnState
-from rtnb.turntimes import PAD, measured, reply_span
+from rtnb.turntimes import PAD, measured, reply_span, settled
 from rtnb.turnview import ToolView, TurnView, turn_body, turn_line, turn_text
+from rtnb.verdicts import DEFAULT, Thresholds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Turn", "TurnSource"]
+
+_SILENT: Final = ("no_reply", "failed")
 
 
 class TurnSource(Protocol):
@@ -180,23 +183,34 @@ class Turn:
         if self._latency is not None:
             return self._latency
         over = self.status != "in_progress"  # before it is measured: it may end meanwhile
-        latency = measured(self._state, self._source.audio)
-        if over:
+        latency = self._measured(DEFAULT)
+        if over and settled(self._state, latency, self._source.audio):
             self._latency = latency
         return latency
+
+    def _measured(self, thresholds: Thresholds) -> Latency:
+        return measured(self._state, self._source.audio, self._source.events, thresholds)
 
     @property
     def usage(self) -> dict[str, Any]:
         """Tokens of all its responses, added up; empty where the service gave none."""
-        total: dict[str, Any] = {}
-        for response in self._state.responses:
-            _add(total, response.usage or {})
-        return total
+        return added(self._usages())
 
     @property
-    def cost(self) -> float | None:
-        """What its responses cost in USD by `rtnb.prices`; None where a price is not known."""
-        return cost_of(self.usage, self.model)
+    def cost(self) -> Cost | None:
+        """What its responses cost in USD by `rtnb.prices`, a float with its parts.
+
+        Transcription is not in it. None where the service reported no usage, or it has no price.
+        """
+        return total(cost_of(usage, self.model) for usage in self._usages())
+
+    def _usages(self) -> list[dict[str, Any]]:
+        return [response.usage for response in self._state.responses if response.usage]
+
+    def _unpriced(self) -> str:
+        """Return why it has no cost, where tokens were used; "" otherwise."""
+        reasons = (why_unpriced(usage, self.model) for usage in self._usages())
+        return next(filter(None, reasons), "")
 
     @property
     def quality(self) -> CallQuality:
@@ -205,7 +219,11 @@ class Turn:
         return self._source.audio.quality(self._state.started, float("inf") if end is None else end)
 
     def explain(self) -> Explanation:
-        """Return what came of the turn, and why: first of all why there was no reply."""
+        """Return what came of the turn, and why: first of all why there was no reply.
+
+        It is worked out from events, sound and packets each time; a turn in progress may be asked
+        too. See `rtnb.explain`, which takes sessions and exceptions as well.
+        """
         return explain(self)
 
     @property
@@ -322,23 +340,35 @@ class Turn:
         """The model of the call, as the server says."""
         return self._source.model
 
-    def _view(self, *, compact: bool = False, players: bool = True) -> TurnView:
-        """Return what is shown of it; compact players are smaller, and lose a little."""
+    def _view(self, *, compact: bool = False, players: bool = True, whole: bool = True) -> TurnView:
+        """Return what is shown of it; compact players are smaller, and lose a little.
+
+        The whole of it has its quality too and, without a reply, an explanation.
+        """
+        status, latency = self.status, self.latency
+        silent = status in _SILENT or (status != "in_progress" and latency.first_audible is None)
         return TurnView(
             number=self.number,
-            status=self.status,
+            status=status,
             error=self.error,
             voice=self.voice,
             name=self.name,
             said=self.prompt_transcript,
             text=self._state.text is not None,
             transcript=self.transcript,
-            first_audio=self.latency.first_audio,
+            first_audio=latency.first_audio,
             duration=self.reply.duration,
             prompt=self._side("prompt", compact) if players else None,
             reply=self._side("reply", compact) if players else None,
             tools=[_tool_view(call) for call in self.tool_calls],
             usage=self.usage,
+            why=self.explain().text if whole and silent else "",
+            verdict=latency.verdict,
+            reason=latency.reason,
+            stages=latency.stages,
+            cost=self.cost,
+            unpriced=self._unpriced(),
+            quality=self.quality.line if whole else "",
         )
 
     def _side(self, role: Role, compact: bool) -> ClipView | None:
@@ -356,7 +386,7 @@ class Turn:
         return view
 
     def __repr__(self) -> str:
-        return f"<{turn_line(self._view(players=False))}>"
+        return f"<{turn_line(self._view(players=False, whole=False))}>"
 
     def _repr_html_(self) -> str:
         view = self._view()
@@ -377,13 +407,3 @@ def _tool_view(call: ToolCall) -> ToolView:
 def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(event.set)
-
-
-def _add(total: dict[str, Any], usage: Any) -> None:
-    """Add up the numbers of a usage object; what has not the shape of one is left out."""
-    for key, value in usage.items() if isinstance(usage, dict) else ():
-        before = total.setdefault(key, {} if isinstance(value, dict) else 0)
-        if isinstance(value, dict) and isinstance(before, dict):
-            _add(before, value)
-        elif isinstance(value, int | float) and not isinstance(before, dict):
-            total[key] = before + value

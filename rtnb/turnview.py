@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rtnb import _html
-from rtnb.clipview import ClipView, Role, clip_body, clip_text, player
+from rtnb.clipview import ClipView, Role, clip_body, clip_text
 from rtnb.eventtext import plain
+from rtnb.prices import Cost
+from rtnb.sessionview import scaled_bar
 
-__all__ = ["ToolView", "TurnView", "tokens", "turn_body", "turn_line", "turn_list", "turn_text"]
+__all__ = [
+    "ToolView",
+    "TurnView",
+    "cost_line",
+    "status_badge",
+    "tokens",
+    "tone",
+    "turn_body",
+    "turn_line",
+    "turn_text",
+]
 
 _GOOD: Final = {"completed": "good", "failed": "bad", "no_reply": "bad", "incomplete": "bad"}
 _SHORT: Final = 60  # characters of a text in one line
 _WHOLE: Final = 4_000  # characters of a transcript in the text of one turn
-_ROWS: Final = 200  # turns shown in one table
-_COLUMNS: Final = ("turn", "prompt", "voice", "status", "reply", "first audio", "duration")
-_GRID: Final = "3em minmax(9em,1.3fr) 4.5em 6.5em minmax(10em,1.7fr) 5.5em 5em"
+_UNSCORED: Final = ("missed", "censored", "excluded")
+# what a reply waits for, in order; each ends with the mark of its name
+_STAGES: Final = (
+    "speech_stopped",
+    "committed",
+    "response_created",
+    "first_packet",
+    "first_audible",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,18 @@ class TurnView:
         In order.
     usage : mapping
         Tokens, as in the events.
+    why : str
+        Why there was no reply; "" where there was one.
+    verdict, reason : str
+        Whether it was answered in time, and why not.
+    stages : mapping
+        Seconds from each mark of the latency to the next.
+    cost : Cost or None
+        USD.
+    unpriced : str
+        Why there is no cost, where tokens were used.
+    quality : str
+        Pacing and network in a line.
     """
 
     number: int
@@ -74,11 +103,25 @@ class TurnView:
     reply: ClipView | None = None
     tools: Sequence[ToolView] = ()
     usage: Mapping[str, Any] | None = None
+    why: str = ""
+    verdict: str = ""
+    reason: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    cost: Cost | None = None
+    unpriced: str = ""
+    quality: str = ""
 
     @property
     def title(self) -> str:
         """What the prompt is called, or said."""
         return self.name or self.said or ("text" if self.text else "audio")
+
+    @property
+    def outcome(self) -> str:
+        """Why it was not answered, or is not scored; "" where it was, or nothing is known yet."""
+        if self.verdict not in _UNSCORED:
+            return ""
+        return f"{self.verdict}: {self.reason}" if self.reason else self.verdict
 
 
 def turn_line(view: TurnView, *, wide: bool = False) -> str:
@@ -89,14 +132,19 @@ def turn_line(view: TurnView, *, wide: bool = False) -> str:
     if view.first_audio is not None:
         line += f", first audio {view.first_audio:.2f} s"
     if wide:
+        outcome = view.verdict if view.error and view.outcome else view.outcome.rstrip(".")
+        line += f", {plain(outcome, 4 * _SHORT)}" if outcome else ""
         line += f", reply {view.duration:.2f} s"
+        line += f", {view.cost!r}" if view.cost is not None else ""
         line += f", voice {plain(view.voice, _SHORT)}" if view.voice else ""
     return line + (f" ({plain(view.error, 8 * _SHORT)})" if view.error else "")
 
 
 def turn_text(view: TurnView) -> str:
-    """Return a turn as some lines of text: both sides' words, sound, tools and tokens."""
+    """Return a turn as some lines of text: both sides' words, sound, tools and figures."""
     out = [f"<{turn_line(view, wide=True)}>"]
+    if view.why:
+        out.append(f"why: {plain(view.why, 8 * _SHORT)}")
     sides: tuple[tuple[Role, str, ClipView | None], ...] = (
         ("prompt", view.said or "", view.prompt),
         ("reply", view.transcript, view.reply),
@@ -110,30 +158,83 @@ def turn_text(view: TurnView) -> str:
         came = tool.error or tool.result or "no result yet"
         call = f"{plain(tool.name)}({plain(tool.arguments)})"
         out.append(f"tool{_took(tool)}: {call} → {plain(came, 8 * _SHORT)}")
-    return "\n".join([*out, *filter(None, [tokens(view.usage or {})])])
+    stages = stage_line(view.stages)
+    out += [f"waited for: {stages}"] if stages else []
+    return "\n".join([*out, *map(plain, _figures(view))])
+
+
+def _figures(view: TurnView) -> list[str]:
+    """Return what was used, what it cost, and how well packets came and went, a line each."""
+    lines = (tokens(view.usage or {}), cost_line(view.cost, view.unpriced), view.quality)
+    return [line for line in lines if line]
+
+
+def cost_line(cost: Cost | None, unpriced: str = "") -> str:
+    """Return an amount with whose prices it goes by, or why there is none; "" where neither is."""
+    if cost is None:
+        return f"no cost: {unpriced}" if unpriced else ""
+    return f"{cost!r} at the prices of {cost.prices}" if cost.prices else repr(cost)
 
 
 def turn_body(view: TurnView) -> str:
     """Return a turn: both sides with words, waveform and player; tools, tokens, what went wrong."""
-    badges = [_status(view.status)]
+    badges = [status_badge(view.status)]
+    if view.outcome:
+        badges.append(_html.badge(view.verdict, "bad" if view.verdict == "missed" else ""))
     if view.first_audio is not None:
         badges.append(_html.badge(f"first audio {view.first_audio:.2f} s"))
+    if view.cost is not None:
+        badges.append(_html.badge(repr(view.cost)))
     if view.voice:
         badges.append(f'<span class="rtnb-muted">voice {_html.text(view.voice)}</span>')
     parts = [_html.head(f"Turn {view.number}", *badges)]
-    if view.error:
-        parts.append(f'<p class="rtnb-why">{_html.text(view.error)}</p>')
+    if view.outcome and view.reason and not (view.error or view.why):
+        parts.append(f'<p class="{tone(view)}">{_html.text(view.reason)}</p>')
+    parts += [f'<p class="rtnb-why">{_html.text(w)}</p>' for w in (view.error, view.why) if w]
     parts.append('<div class="rtnb-sides">')
     parts.append(_side(view, "prompt"))
     parts.append(_side(view, "reply"))
     parts.append("</div>")
     parts += [_tool(tool) for tool in view.tools]
-    if line := tokens(view.usage or {}):
-        parts.append(f'<p class="rtnb-figures">{_html.text(line)}</p>')
+    parts.append(_stage_bar(view.stages))
+    parts += [f'<p class="rtnb-figures">{_html.text(line)}</p>' for line in _figures(view)]
     return "".join(parts)
 
 
-def _status(status: str) -> str:
+def tone(view: TurnView) -> str:
+    """Return the style of an outcome: only a missed reply is bad news of the service."""
+    return "rtnb-why" if view.verdict == "missed" else "rtnb-muted"
+
+
+def _waits(stages: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return what the first audio waited for, to scale: a mark that came early has no length.
+
+    How long the reply is, the last stage, says nothing of that.
+    """
+    time = reached = 0.0
+    waits = []
+    for name in (name for name in _STAGES if name in stages):
+        time += stages[name]
+        waits.append((name, max(time - reached, 0.0)))
+        reached = max(time, reached)
+    return waits if reached else []
+
+
+def stage_line(stages: Mapping[str, float]) -> str:
+    """Return what the first audio waited for, in one line; "" where nothing is known."""
+    return " · ".join(f"{name.replace('_', ' ')} {s:.3f} s" for name, s in _waits(stages))
+
+
+def _stage_bar(stages: Mapping[str, float]) -> str:
+    waits = _waits(stages)
+    if not waits:
+        return ""
+    names = {name: f"rtnb-{name.replace('_', '-')}" for name, _ in waits}
+    return scaled_bar(waits, f"waited for: {stage_line(stages)}", classes=names)
+
+
+def status_badge(status: str) -> str:
+    """Return the status of a turn in a frame, coloured where it is good or bad news."""
     kind: Any = _GOOD.get(status, "")
     return _html.badge(status.replace("_", " "), kind)
 
@@ -178,121 +279,21 @@ def _tool(tool: ToolView) -> str:
 
 def tokens(usage: Mapping[str, Any]) -> str:
     """Return what was used, in one line; "" where the service gave none."""
-    if not usage.get("total_tokens"):
-        return ""
     sides = []
     for side in ("input", "output"):
         details = usage.get(f"{side}_token_details")
         details = details if isinstance(details, dict) else {}
         kinds = ("audio", "text", "image", "cached")
-        parts = [f"{details[f'{k}_tokens']} {k}" for k in kinds if details.get(f"{k}_tokens")]
+        counts = [(_count(details, f"{kind}_tokens"), kind) for kind in kinds]
+        parts = [f"{count} {kind}" for count, kind in counts if count]
         inner = f" ({', '.join(parts)})" if parts else ""
-        sides.append(f"{usage.get(f'{side}_tokens', 0)} {side}{inner}")
-    return f"{usage['total_tokens']} tokens: {', '.join(sides)}"
-
-
-# --- many turns ----------------------------------------------------------------------------------
-
-
-def turn_list(views: Sequence[TurnView], *, left_out: int = 0) -> str:
-    """Return turns as a table with players, which a click on a heading sorts without a script.
-
-    Parameters
-    ----------
-    views
-        Of more than 200, the last 200 are shown.
-    left_out
-        How many earlier turns there are besides.
-    """
-    if not views:
-        return '<p class="rtnb-muted">no turns</p>'
-    shown = views[-_ROWS:]
-    ranks = [_ranks([_key(view, column) for view in shown]) for column in range(len(_COLUMNS))]
-    key = f"rtnb-{uuid.uuid4().hex[:8]}"
-    rows = [_row(view, [column[i] for column in ranks]) for i, view in enumerate(shown)]
-    left = left_out + len(views) - len(shown)
-    more = ""
-    if left:
-        more = (
-            f'<p class="rtnb-muted">The last {len(shown)} turns; {left:,} earlier ones are left out. '
-            f"A slice such as <code>[:{_ROWS}]</code> shows others.</p>"
-        )
-    return (
-        f'{more}<div class="rtnb-sortable">{_inputs(key)}<div class="rtnb-rows">'
-        f"{_headings(key)}{''.join(rows)}</div></div>"
+        sides.append(f"{_count(usage, f'{side}_tokens')} {side}{inner}")
+    whole = _count(usage, "total_tokens") or sum(
+        _count(usage, f"{side}_tokens") for side in ("input", "output")
     )
+    return f"{whole} tokens: {', '.join(sides)}" if whole else ""
 
 
-def _inputs(key: str) -> str:
-    """Return the hidden radio buttons and the check box on which the sorting hangs."""
-    radios = "".join(
-        f'<input type="radio" name="{key}" id="{key}-{i}" class="rtnb-by{i}" '
-        f'aria-label="sort by {name}"{" checked" if i == 0 else ""}>'
-        for i, name in enumerate(_COLUMNS)
-    )
-    return (
-        f'{radios}<input type="checkbox" id="{key}-down" class="rtnb-down" '
-        f'aria-label="largest first">'
-    )
-
-
-def _headings(key: str) -> str:
-    labels = [
-        f'<label class="rtnb-sort rtnb-sort{i}" for="{key}-{i}">{name}</label>'
-        for i, name in enumerate(_COLUMNS)
-    ]
-    labels[-1] += (
-        f' <label class="rtnb-flip" for="{key}-down" title="largest first">reverse</label>'
-    )
-    cells = "".join(f"<div>{label}</div>" for label in labels)
-    return (
-        f'<div class="rtnb-rowline rtnb-toprow" style="grid-template-columns:{_GRID}">{cells}</div>'
-    )
-
-
-def _key(view: TurnView, column: int) -> tuple[bool, Any]:
-    """Return what a column is sorted by; what is missing comes last."""
-    first = view.first_audio
-    keys: tuple[Any, ...] = (
-        *(view.number, view.title.lower(), view.voice or "", view.status),
-        *(view.transcript.lower(), first if first is not None else 0.0, view.duration),
-    )
-    return (column == 5 and first is None), keys[column]
-
-
-def _ranks(keys: Sequence[tuple[bool, Any]]) -> list[int]:
-    order = sorted(range(len(keys)), key=lambda i: keys[i])
-    ranks = [0] * len(keys)
-    for rank, index in enumerate(order):
-        ranks[index] = rank
-    return ranks
-
-
-def _row(view: TurnView, ranks: Sequence[int]) -> str:
-    first = "–" if view.first_audio is None else f"{view.first_audio:.2f} s"
-    cells = (
-        str(view.number),
-        _html.text(view.title[: 4 * _SHORT]) + _sound(view, "prompt"),
-        _html.text(view.voice or ""),
-        _status(view.status),
-        _reply(view),
-        first,
-        f"{view.duration:.2f} s",
-    )
-    places = "".join(f"--r{i}:{rank};" for i, rank in enumerate(ranks))
-    inner = "".join(f"<div>{cell}</div>" for cell in cells)
-    return f'<div class="rtnb-rowline" style="{places}grid-template-columns:{_GRID}">{inner}</div>'
-
-
-def _reply(view: TurnView) -> str:
-    words = _html.text(view.transcript[: 8 * _SHORT])
-    why = f'<span class="rtnb-why">{_html.text(view.error)}</span>' if view.error else ""
-    calls = "".join(f'<div class="rtnb-muted">tool {_html.text(t.name)}</div>' for t in view.tools)
-    return f"{words}{why}{calls}{_sound(view, 'reply')}"
-
-
-def _sound(view: TurnView, role: Role) -> str:
-    clip = view.prompt if role == "prompt" else view.reply
-    if clip is None or clip.sound is None:
-        return ""
-    return player(clip.sound, label=f"{role} of turn {view.number}")
+def _count(usage: Mapping[str, Any], name: str) -> int | float:
+    count = usage.get(name)
+    return count if isinstance(count, int | float) else 0

@@ -19,29 +19,31 @@ ROOT: Final = Path(rtnb.__file__).parent
 LONGEST: Final = 430  # lines of a module
 
 FLOORS: Final = {
-    0: "errors _plain _html clipview _masking messages _process _bundled _notebook",
+    0: "errors _plain _nested _html clipview _masking messages _process _bundled _notebook",
     1: (
         "audio _audiofile events eventrows eventtext eventview eventwindow measure meters pagecontext "
-        "packets prices quality sdp runfiles runaudio frames"
+        "packets prices quality sdp runfiles runaudio frames traffic voiceactivity"
     ),
     2: (
-        "dialects explaining latencies turnstate turnover inputbook requestbook responsebook tools "
-        "toolruns conversation turns turntimes turnview turnlist sessionview progress liveline "
-        "recorded runs plots plotting plotting.canvas plotting.lanes plotting.lettering "
-        "plotting.sound plotting.spans plotting.spectrogram plotting.timeline prompts configuration "
-        "shapes effects"
+        "causes diagnosing dialects explaining latencies turnstate turnover inputbook requestbook "
+        "responsebook tools toolruns conversation turns turntable turntaking turntimes turnview "
+        "turnlist sessionview progress liveline recorded runs plots plotting plotting.canvas "
+        "plotting.lanes plotting.lettering plotting.network plotting.sound plotting.spans "
+        "plotting.spectrogram plotting.timeline plotting.waterfall "
+        "prompts configuration shapes effects symptoms unanswered verdicts"
     ),
     3: "_http endpoints signaling httperrors callsetup engine",
-    4: "outbox livecall session registry turnfiles connecting",
+    4: "limits outbox livecall session registry turnfiles connecting",
     5: (
         "batch followed inspector panel panel.calls panel.console panel.controls panel.form "
-        "panel.parts panel.picker panel.record panel.state panel.views panel.work"
+        "panel.parts panel.picker panel.record panel.state panel.views panel.work together"
     ),
     6: "__init__ cli testing",
 }
 MEDIA: Final = (
-    "media media.__main__ media.aiortc_hooks media.call media.capture media.fallback media.host "
-    "media.opus media.recorder media.recording media.tracks"
+    "media media.__main__ media.aiortc_hooks media.call media.capture media.concealing "
+    "media.fallback media.host media.libopus media.opus media.recorder media.recording "
+    "media.reorder media.timeline media.tracks media.transit"
 )
 PEER: Final = (
     "peer peer.__main__ peer.answers peer.audible peer.betawire peer.bodies peer.call "

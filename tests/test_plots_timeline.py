@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from plotted import (
 import rtnb
 from rtnb import EventLog, errors, plots
 from rtnb.measure import Latency
+from rtnb.runaudio import RunAudio
 
 EVENT_LANES = [
     "events sent",
@@ -362,3 +363,128 @@ def test_a_turn_without_detection_has_local_speech(tmp_path: Path, ax: Axes) -> 
     source.turns[1].plot(ax=ax)
     assert labels(ax)[2] == "speech (local)"
     assert len(marks(ax, "speech (local)")) == 1
+
+
+# --- network ---------------------------------------------------------------------------------------
+
+
+def heard_packets(
+    folder: Path, count: int, *, lost: dict[int, str] | None = None, late: Sequence[int] = ()
+) -> None:
+    """Add packets of both directions to a run; each lost one is silent or filled in some way."""
+    lost = lost or {}
+    with (folder / "packets.csv").open("a") as file:
+        for n in range(count):
+            at, place = n * 0.02, n * 960
+            file.write(f"sent,{n},{place},{at + 0.03 * (n in late):.6f},,{place},\n")
+            if n in lost:
+                file.write(f"lost,{n},,,960,{place},{lost[n]}\n")
+            else:
+                delay = 0.005 + 0.05 * (n == 20)
+                file.write(f"received,{n},{place},{at + delay:.6f},80,{place},\n")
+
+
+def test_the_network_has_a_strip(tmp_path: Path, ax: Axes) -> None:
+    """Loss stands in its name, delay and pacing above it, and losses are bars where they were."""
+    one = call(tmp_path)
+    heard_packets(tmp_path, 100, lost={30: "", 50: "fec", 51: "plc", 80: ""}, late=[10])
+    plots.timeline(one, ax=ax)
+    assert labels(ax)[-1] == "network"
+    assert ax.get_yticklabels()[-1].get_text().endswith("4.0 % lost")
+    assert said(ax) == ["delay up to 50 ms, jitter 0.1 ms, 1 of 100 left late, up to 30 ms"]
+    assert np.array(marks(ax, "lost packets")) == pytest.approx(
+        np.array([(0.6, 0.62), (1.6, 1.62)])
+    )
+    assert np.array(marks(ax, "concealed packets")) == pytest.approx(np.array([(1.0, 1.04)]))
+    assert np.array(marks(ax, "left late")) == pytest.approx(np.array([(0.2, 0.2)]))
+
+
+def test_without_packets_there_is_no_strip(tmp_path: Path, ax: Axes) -> None:
+    """A run that has no rows of packets is drawn as before."""
+    plots.timeline(call(tmp_path), ax=ax)
+    assert "network" not in labels(ax)
+
+
+def test_the_strip_can_be_left_out(tmp_path: Path, ax: Axes) -> None:
+    """`network=False` draws none."""
+    one = call(tmp_path)
+    heard_packets(tmp_path, 100)
+    plots.timeline(one, ax=ax, network=False)
+    assert "network" not in labels(ax)
+    assert marks(ax, "delay") == []
+
+
+def test_the_strip_stays_in_its_row(tmp_path: Path, ax: Axes) -> None:
+    """The largest delay fills its half, and nothing reaches into another row or out of the axes."""
+    one = call(tmp_path)
+    heard_packets(tmp_path, 100, lost={30: ""}, late=[10])
+    plots.timeline(one, ax=ax)
+    row = min(ax.get_yticks())
+    (line,) = (line for line in ax.lines if line.get_label() == "_delay")
+    assert row - 1e-9 <= np.nanmin(line.get_ydata()) < np.nanmax(line.get_ydata()) <= row + 0.4
+    assert ax.get_ylim()[0] <= row - 0.4
+
+
+def test_a_turn_s_strip_is_of_its_own_packets(tmp_path: Path, ax: Axes) -> None:
+    """Losses of other turns are neither drawn nor counted."""
+    source = spoken(tmp_path, ("one", "1"), ("two", "2"))
+    heard_packets(tmp_path, 200, lost={30: "", 150: ""})
+    source.turns[1].plot(ax=ax)
+    assert np.array(marks(ax, "lost packets")) == pytest.approx(np.array([(3.0, 3.02)]))
+    assert ax.get_yticklabels()[-1].get_text().endswith("1.0 % lost")
+
+
+def test_a_long_call_s_strip_has_no_more_points(tmp_path: Path, ax: Axes) -> None:
+    """Ten minutes of packets, a tenth of them lost, stay within the bound."""
+    one = call(tmp_path)
+    heard_packets(tmp_path, 30_000, lost=dict.fromkeys(range(5, 30_000, 10), ""))
+    one.audio = RunAudio(tmp_path)
+    with (tmp_path / "audio.wav").open("ab") as file:
+        file.truncate(600 * 192_000)
+    plots.network(one, ax=ax)
+    assert points(ax) <= 2 * 800 + 5 * 800 + 10
+    (line,) = (line for line in ax.lines if line.get_label() == "_delay")
+    assert len(line.get_xdata()) >= 800
+    assert 0.0 < np.nanmax(line.get_ydata()) == pytest.approx(50.0)
+
+
+def test_a_figure_of_the_network(tmp_path: Path, ax: Axes) -> None:
+    """Delays are in milliseconds above 0, late departures below, and figures in the note."""
+    one = call(tmp_path)
+    heard_packets(tmp_path, 100, lost={30: ""}, late=[10])
+    assert plots.network(one, ax=ax) is ax
+    assert said(ax) == [
+        "1.0 % lost, delay up to 50 ms, jitter 0.0 ms, 1 of 100 left late, up to 30 ms"
+    ]
+    (line,) = (line for line in ax.lines if line.get_label() == "_delay")
+    assert np.nanmax(line.get_ydata()) == pytest.approx(50.0)
+    assert ax.get_ylim()[0] < -30 < 50 < ax.get_ylim()[1]
+
+
+def test_a_quiet_network_is_drawn_flat(tmp_path: Path, ax: Axes) -> None:
+    """The scale grows no finer than a packet, and the far clock's drift is no delay."""
+    one = call(tmp_path, duration=20.0)
+    with (tmp_path / "packets.csv").open("a") as file:
+        file.writelines(
+            f"received,{n},{n * 960},{n * 0.020004 + 0.001 * (n % 2):.6f},80,{n * 960},\n"
+            for n in range(1_000)
+        )
+    plots.network(one, ax=ax)
+    (line,) = (line for line in ax.lines if line.get_label() == "_delay")
+    assert np.nanmax(line.get_ydata()) == pytest.approx(1.0, abs=0.1)
+    assert ax.get_ylim()[1] > 20
+
+
+def test_a_figure_of_no_network(tmp_path: Path, ax: Axes) -> None:
+    """A call without packets says so."""
+    plots.network(call(tmp_path), ax=ax)
+    assert said(ax) == ["no packets"]
+
+
+def test_a_pause_is_no_line(tmp_path: Path, ax: Axes) -> None:
+    """Where nothing came for a while, nothing is drawn."""
+    one = call(tmp_path)
+    heard_packets(tmp_path, 100, lost=dict.fromkeys(range(40, 70), ""))
+    plots.network(one, ax=ax)
+    (line,) = (line for line in ax.lines if line.get_label() == "_delay")
+    assert np.isnan(line.get_ydata()).sum() == 1

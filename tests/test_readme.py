@@ -52,19 +52,20 @@ prompt = rtnb.sample("greeting")[:0.7].write("hello.wav")
 
 def programs() -> dict[str, str]:
     """Return the README's Python blocks as programs, each with what has to come before and after."""
-    first, second, third, fourth = blocks("python")
+    first, second, figures, third, fourth = blocks("python")
     second = second.replace("rtnb.samples()", "[prompt]")
     statuses = "print([t.status for t in turns], len(run.turns))\n"
     fourth = fourth.replace("session.ask(", "said = session.ask(")
     fourth = fourth.replace("    peer.log()", "    log = peer.log()")
     said = "print(said, len(log.calls[0].departures) > 20)\n"
+    shown = "print(turns.latency().answered, turn.explain().cause)\n"
     begin, end = (
         f"import rtnb\npeer = rtnb.Peer()\n{SESSION}",
         f"print(len(rtnb.sessions()))\n{CLOSE}",
     )
     return {
         "first": first,
-        "second": f"import rtnb{BRIEF}{SESSION}{second}{statuses}{CLOSE}",
+        "second": f"import rtnb{BRIEF}{SESSION}{second}{figures}{shown}{statuses}{CLOSE}",
         "third": begin + third + end,
         "fourth": f"import rtnb\n{fourth}{said}",
     }
@@ -94,7 +95,7 @@ def test_the_second_python_block_runs(ran: Ran) -> None:
     """What a session can do, it does."""
     done, _ = ran["second"]
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "['completed', 'completed'] 3"
+    assert done.stdout.splitlines()[-2:] == ["2 answered", "['completed', 'completed'] 3"]
 
 
 def test_the_third_python_block_runs(ran: Ran) -> None:

@@ -224,7 +224,10 @@ def plots(executed: Callable[[str], Executed]) -> Executed:
 
 @pytest.mark.parametrize(
     "cell",
-    ["gaps", "spectrogram", "level", "figure", "timeline", "options", "session", "lanes"],
+    [
+        *("gaps", "spectrogram", "level", "figure", "timeline", "options", "session", "lanes"),
+        "lossy-plot",
+    ],
 )
 def test_a_plot_is_one_figure(plots: Executed, cell: str) -> None:
     """Each plot of the notebook is an image in its cell, and only one."""
@@ -238,6 +241,16 @@ def test_clips_are_cut_joined_and_stored(plots: Executed) -> None:
     assert plots.printed("resample").startswith("(True, <Clip 1.60 s, 8000 Hz")
     assert plots.printed("file") == plots.printed("cut")
     assert plots.printed("gaps") == "((1.6, 1.8),)"
+
+
+def test_a_lossy_call_is_heard_by_both_and_kept_by_one(plots: Executed) -> None:
+    """MediaRecorder's file is shorter by 100 ms a loss; rtnb's is whole, and has the gaps."""
+    plain, heard = plots.printed("lossy-server"), plots.printed("lossy-call")
+    durations = [float(re.findall(r"<Clip ([\d.]+) s", one)[0]) for one in (plain, heard)]
+    gaps = int(re.findall(r"(\d+) gaps", heard)[0])
+    assert gaps >= 3
+    assert durations[1] - durations[0] >= 0.1 * gaps
+    assert "gap" not in plain
 
 
 def test_the_drawn_turn_has_a_tool_call(plots: Executed) -> None:

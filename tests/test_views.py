@@ -16,18 +16,21 @@ import rtnb
 from rtnb import _audiofile, _html
 from rtnb.batch import Batch
 from rtnb.clipview import ClipView, clip_body, clip_text
+from rtnb.plotting import waterfall
+from rtnb.prices import Cost
 from rtnb.sdp import SdpView
 from rtnb.sessionview import call_body, call_text, phase_bar, properties
+from rtnb.turntable import turn_list, turn_summary
 from rtnb.turnview import (
     ToolView,
     TurnView,
     tokens,
     turn_body,
     turn_line,
-    turn_list,
     turn_text,
 )
 
+STYLE = _html.style_text()
 HIDDEN = "\x00\x07\x1b\r\u200b\u2028\u202e\u2066\ufeff\ud800"
 EVIL = f"<script>alert(1)</script>{HIDDEN}[31m"
 TURN = TurnView(
@@ -149,10 +152,164 @@ def test_tokens_are_told_by_kind() -> None:
         "output_token_details": {"audio_tokens": 10},
     }
     assert tokens(usage) == "30 tokens: 20 input (15 audio, 5 text, 4 cached), 10 output (10 audio)"
-    assert tokens({}) == ""
+    assert tokens({}) == tokens({"total_tokens": {"x": 1}}) == ""
+    assert tokens({"input_tokens": 3, "output_tokens": 4}) == "7 tokens: 3 input, 4 output"
+
+
+# --- what it took and cost -----------------------------------------------------------------------
+
+STAGES = {"speech_stopped": 0.3, "committed": 0.1, "first_audible": 0.4, "reply_end": 9.0}
+SEEN = Cost(0.0031, prices="somebody's pages, as seen in spring")
+
+
+def test_a_turn_shows_cost_and_whose_prices() -> None:
+    """The amount beside the latency, and the date of the prices below, in text too."""
+    dear = replace(TURN, cost=SEEN)
+    assert '<span class="rtnb-badge">$0.0031</span>' in turn_body(dear)
+    for shown in (words(turn_body(dear)), turn_text(dear)):
+        assert "$0.0031 at the prices of somebody's pages, as seen in spring" in shown
+    assert ", $0.0031" in turn_line(dear, wide=True)
+
+
+def test_a_turn_without_a_price_says_why() -> None:
+    """No amount, and above all not $0."""
+    unpriced = replace(TURN, unpriced="There is no price for the model 'x'.")
+    for shown in (words(turn_body(unpriced)), turn_text(unpriced)):
+        assert "no cost: There is no price for the model 'x'." in shown
+        assert "$" not in shown
+
+
+def test_what_first_audio_waited_for_is_a_bar_to_scale() -> None:
+    """How long the reply is does not belong to it; the seconds are beneath, and in the text."""
+    waited = replace(TURN, stages=STAGES)
+    html = turn_body(waited)
+    assert re.findall(r'class="rtnb-([\w-]+)" style="flex:([\d.]+)', html) == [
+        ("speech-stopped", "0.3750"),
+        ("committed", "0.1250"),
+        ("first-audible", "0.5000"),
+    ]
+    line = "waited for: speech stopped 0.300 s · committed 0.100 s · first audible 0.400 s"
+    assert line in words(html)
+    assert line in turn_text(waited)
+    assert "rtnb-phases" not in turn_body(TURN)
+
+
+def test_a_stage_that_came_early_has_no_length() -> None:
+    """The others still add up to the first audio."""
+    early = replace(TURN, stages={"speech_stopped": 0.3, "committed": -0.1, "first_audible": 0.4})
+    assert re.findall(r'title="[\w ]+ ([\d.]+) s"', turn_body(early)) == ["0.300", "0.000", "0.300"]
+
+
+def test_every_stage_has_a_colour() -> None:
+    """Those of the waterfall that `plots.latency` draws."""
+    for name, color in waterfall.STAGES.items():
+        style = re.search(rf"i\.rtnb-{name.replace('_', '-')} {{ background: (.*?); }}", STYLE)
+        assert style, name
+        variable = re.fullmatch(r"var\((.*)\)", style[1])
+        value = re.search(rf"{variable[1]}: (.*?);", STYLE) if variable else style
+        assert value
+        assert value[1] == color
+
+
+def test_a_missed_turn_says_so_and_why() -> None:
+    """As a badge and in words; a turn that cannot be scored is no bad news."""
+    late = replace(TURN, verdict="missed", reason="No reply was audible within 5 s.")
+    assert 'rtnb-bad">missed<' in turn_body(late)
+    assert '<p class="rtnb-why">No reply was audible within 5 s.</p>' in turn_body(late)
+    assert ", missed: No reply was audible within 5 s, reply" in turn_line(late, wide=True)
+    early = replace(TURN, verdict="excluded", reason="It began early.")
+    assert '<span class="rtnb-badge">excluded</span>' in turn_body(early)
+    assert '<p class="rtnb-muted">It began early.</p>' in turn_body(early)
+
+
+@pytest.mark.parametrize("verdict", ["answered", "pending", ""])
+def test_an_answered_turn_needs_no_verdict(verdict: str) -> None:
+    """Its latency says it."""
+    assert turn_body(replace(TURN, verdict=verdict)) == turn_body(TURN)
+
+
+def test_an_explanation_takes_the_place_of_a_reason() -> None:
+    """It says more, in the body and in the text."""
+    silent = replace(TURN, verdict="missed", reason="No reply.", why="The prompt is silent. Speak.")
+    assert "The prompt is silent. Speak." in words(turn_body(silent))
+    assert "No reply." not in words(turn_body(silent))
+    assert "why: The prompt is silent. Speak." in turn_text(silent)
+
+
+def test_the_quality_of_its_call_is_below_a_turn() -> None:
+    """Each figure travels with the packets that it was measured under."""
+    figures = replace(TURN, quality="0.4 % lost, jitter 3.0 ms")
+    for shown in (words(turn_body(figures)), turn_text(figures)):
+        assert "0.4 % lost, jitter 3.0 ms" in shown
+
+
+def test_a_real_turn_without_a_reply_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is shown by itself, not in its line, which has to be quick."""
+    turn = spoken(tmp_path / "run", ("What?", "")).turns[0]
+    turn._state.status, turn._state.responses = "no_reply", []
+    turn._source.voice = turn._source.model = None
+    assert turn.explain().text
+    assert turn._view().why == turn.explain().text
+    assert turn._view().quality == turn.quality.line
+    assert turn._view(whole=False).why == ""
+    monkeypatch.setattr(turn, "explain", lambda: pytest.fail("that takes too long for a line"))
+    assert "no_reply" in repr(turn)
+    assert "no_reply" in repr(rtnb.Turns([turn]))
 
 
 # --- many turns ----------------------------------------------------------------------------------
+
+
+def test_a_list_says_what_it_adds_up_to() -> None:
+    """The median of what was answered, how many were, and the cost in all."""
+    views = [
+        replace(TURN, first_audio=s, verdict="answered", cost=SEEN, usage={"x": 1}) for s in (1, 3)
+    ]
+    late = replace(TURN, first_audio=6.0, verdict="missed", reason="It came late.")
+    odd = replace(TURN, first_audio=None, verdict="excluded")
+    assert turn_summary([*views, late, odd]) == (
+        "first audio: median 2.00 s; answered 2 of 3; 1 excluded; $0.0062 in all"
+    )
+
+
+def test_a_ninetieth_percentile_is_told_of_ten() -> None:
+    """Of fewer it would be the slowest one."""
+    assert "p90" not in turn_summary(numbered(9))
+    assert "p90 9.00 s" in turn_summary(numbered(10))
+
+
+def test_a_sum_with_an_unknown_part_is_unknown() -> None:
+    """It says how many turns have no price."""
+    used = replace(TURN, usage={"total_tokens": 3})
+    assert "; no cost of 1 of 2 turns that used tokens" in turn_summary(
+        [used, replace(used, cost=SEEN)]
+    )
+
+
+def test_one_turn_adds_up_to_itself() -> None:
+    """Its row says it all."""
+    assert turn_summary([TURN]) == turn_summary([]) == ""
+
+
+def test_costs_are_a_column_that_sorts() -> None:
+    """The dearest last, and what is unknown after it."""
+    costs = [Cost(0.02), None, Cost(0.0)]
+    html = turn_list([replace(TURN, cost=cost) for cost in costs])
+    assert re.findall(r"--r7:(\d)", html) == ["1", "2", "0"]
+    assert [f"<div>{shown}</div></div>" in html for shown in ("$0.0200", "–", "$0.00")] == [
+        True
+    ] * 3
+    assert all(f".rtnb-by{i}:checked ~ .rtnb-rows > .rtnb-rowline" in STYLE for i in range(8))
+
+
+def test_a_row_says_why_it_was_not_answered() -> None:
+    """The verdict where the latency would be, the reason where the reply would."""
+    late = replace(TURN, first_audio=None, transcript="", verdict="missed", reason="Nobody spoke.")
+    html = turn_list([late])
+    assert '<span class="rtnb-why">missed</span>' in html
+    assert '<div class="rtnb-why">Nobody spoke.</div>' in html
 
 
 def test_turns_are_rows_under_headings() -> None:
@@ -185,7 +342,7 @@ def test_two_tables_in_one_page_are_sorted_apart() -> None:
 def test_a_long_list_is_cut_and_says_so() -> None:
     """Of 1,000 turns the last 200 are shown."""
     html = turn_list(numbered(1000))
-    assert re.findall(r"(?:--r\d:\d+;){7}[^>]*><div>(\d+)<", html) == [
+    assert re.findall(r"(?:--r\d:\d+;){8}[^>]*><div>(\d+)<", html) == [
         str(n) for n in range(801, 1001)
     ]
     assert "The last 200 turns; 800 earlier ones are left out." in html
@@ -205,7 +362,7 @@ class Stub:
         clip = ClipView("Clip", (), (), ("audio/mpeg", b"x" * size))
         self.view = replace(TURN, number=number, prompt=None, reply=clip)
 
-    def _view(self, *, compact: bool, players: bool) -> TurnView:
+    def _view(self, *, compact: bool, players: bool, whole: bool) -> TurnView:
         self.asked += 1
         return self.view if players else replace(self.view, reply=None)
 
@@ -220,6 +377,7 @@ def test_only_the_turns_that_are_shown_are_looked_at() -> None:
     turns = stubs(1000)
     lines = repr(turns).splitlines()
     assert lines[0] == "<1,000 turns> (the last 50; 950 earlier ones are left out)"
+    assert lines[1].startswith("of the last 50: first audio: median 0.62 s")
     assert lines[-1].startswith("Turn 1000 ")
     assert sum(turn.asked for turn in turns) == 50  # type: ignore[attr-defined]
 
@@ -323,9 +481,12 @@ def hostile() -> TurnView:
     """Return a turn every text of which is hostile."""
     tool = ToolView(EVIL, EVIL, EVIL, None, 0.1)
     failed = ToolView(EVIL, EVIL, None, EVIL, 0.1)
-    texts = dict.fromkeys(("status", "error", "voice", "name", "said", "transcript"), EVIL)
+    names = ("status", "error", "voice", "name", "said", "transcript")
+    figures = ("why", "reason", "unpriced", "quality")
+    texts = dict.fromkeys((*names, *figures), EVIL) | {"verdict": "missed"}
     clip = ClipView(EVIL, note=EVIL)
-    return replace(TURN, **texts, prompt=clip, reply=clip, tools=[tool, failed])
+    stages = {EVIL: 1.0, "committed": 0.1}
+    return replace(TURN, **texts, prompt=clip, reply=clip, tools=[tool, failed], stages=stages)
 
 
 def batch() -> Batch:

@@ -26,7 +26,8 @@ def legible(text: str) -> str:
     Control and bidirectional characters become U+FFFD, line ends and tabs become spaces.
     """
     shown = "".join(_plain(char) for char in text)
-    return "".join(c if _has(c) else _NO_GLYPH for c in " ".join(shown.split()))
+    usual = _usual()
+    return "".join(c if _has(c, usual) else _NO_GLYPH for c in " ".join(shown.split()))
 
 
 def _plain(char: str) -> str:
@@ -38,8 +39,9 @@ def _plain(char: str) -> str:
     return _UNKNOWN if unicodedata.category(char)[0] == "C" else char
 
 
-def _has(char: str) -> bool:
-    return any(_font(path).get_char_index(ord(char)) for path in _paths(_usual()))
+@functools.lru_cache(maxsize=4096)
+def _has(char: str, usual: tuple[str, ...]) -> bool:
+    return any(_font(path).get_char_index(ord(char)) for path in _paths(usual))
 
 
 def _usual() -> tuple[str, ...]:

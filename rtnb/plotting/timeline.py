@@ -24,6 +24,7 @@ from rtnb.plotting.canvas import (
 )
 from rtnb.plotting.lanes import ERRORS, LANES, draw_marks, lane_marks, name_lanes
 from rtnb.plotting.lettering import PLAIN, fitted, font_families, legible, width_of
+from rtnb.plotting.network import Network, draw_network, network_of
 from rtnb.plotting.sound import fill
 from rtnb.runaudio import Side
 
@@ -38,6 +39,7 @@ _WORDS: Final = 0.95
 _SOUND: Final = 1.7
 _BRACKET: Final = 0.75
 _LANE: Final = 0.5
+_NETWORK: Final = (0.5, 0.8)  # its words, and the strip
 
 _LETTERS: Final = 8.0  # points
 _EDGE: Final = 0.8  # points
@@ -56,14 +58,15 @@ def timeline(
     transcripts: bool = True,
     spans: bool = True,
     latency: bool = True,
+    network: bool = True,
 ) -> Axes:
     """Draw what was sent and heard, and what happened meanwhile, on one time axis.
 
     From the top: the prompts' words and waveform, the first-audio latency as a bracket, the replies'
     words and waveform with lost spans hatched, the lanes of spans (speech that the service heard,
-    responses, audible replies, tools), and the lanes of events. Both waveforms have one scale, so
-    that the louder side fills its row. An hour takes as many points, and as little memory, as a
-    second.
+    responses, audible replies, tools), the lanes of events, and the strip of the network. Both
+    waveforms have one scale, so that the louder side fills its row. An hour takes as many points as
+    a second.
 
     Parameters
     ----------
@@ -80,6 +83,10 @@ def timeline(
     latency
         Bracket the first-audio latency of each turn of at most 3 minutes, where there are at most
         24 turns.
+    network
+        Draw the strip of the network, where there is a record of packets: how delayed packets
+        arrived against the least-delayed one (above), how late our own left (below, from 10 ms on),
+        and what was lost (bars across both, pale where it was concealed).
 
     Returns
     -------
@@ -98,10 +105,13 @@ def timeline(
     marks = lane_marks(view.events) if events else {}
     lanes = _span_lanes(view) if spans else []
     brackets = _brackets(recorded, view) if latency else []
+    packets = view.audio.packets() if network else None
+    strip = network_of(packets, view.start, view.end) if packets else None
     sheet.lay_out(
         words=transcripts and bool(view.turns),
         bracket=bool(brackets),
         lanes=[*(name for name, _, _ in lanes), *(_event_lanes(marks) if events else [])],
+        network=strip is not None,
     )
     sheet.sounds()
     for name, color, one in lanes:
@@ -113,6 +123,8 @@ def timeline(
         for side, remarks in zip(("sent", "heard"), of.sayings(view), strict=True):
             sheet.words(side, remarks)
     sheet.brackets(brackets)
+    if strip is not None:
+        sheet.network(strip)
     sheet.finish(errors=marks.get(ERRORS, ()))
     return axes
 
@@ -136,7 +148,8 @@ def _event_lanes(marks: dict[str, list[float]]) -> list[str]:
 def _brackets(recorded: Any, view: of.View) -> list[Any]:
     """Return the latencies to be bracketed: those that are seen, and not of a reply before its time."""
     if not view.turns:
-        found = [getattr(recorded, "latency", None)]
+        own = getattr(recorded, "latency", None)
+        found = [] if callable(own) else [own]  # that of a call is of its turns, and it has none
     elif len(view.turns) > _BRACKETED:
         found = []
     else:
@@ -167,12 +180,14 @@ class _Sheet:
         self._unit = 1.0  # points of one unit of y
         self._second = size_of(axes)[0] / (view.end - view.start)  # points of one second
 
-    def lay_out(self, *, words: bool, bracket: bool, lanes: Sequence[str]) -> None:
+    def lay_out(self, *, words: bool, bracket: bool, lanes: Sequence[str], network: bool) -> None:
         """Give every row its place, and every text its size."""
         text = _WORDS if words else 0.15
         heights = [("words sent", text), ("sent", _SOUND), ("bracket", _BRACKET if bracket else 0)]
         heights += [("words heard", text), ("heard", _SOUND), ("", 0.15)]
         heights += [(name, _LANE) for name in lanes]
+        if network:
+            heights += [("words network", _NETWORK[0]), ("network", _NETWORK[1])]
         y = 0.0
         for name, height in heights:
             self.rows[name] = y - height / 2
@@ -294,6 +309,23 @@ class _Sheet:
                 taken = middle + half
         color = ink(self._axes)
         self._axes.plot(x_values, y_values, color=color, linewidth=1.0, label="_first audio")
+
+    def network(self, drawn: Network) -> None:
+        """Draw the strip of the network, and its figures above it."""
+        y, half = self.rows["network"], 0.46 * _NETWORK[1]
+        base = y if len(drawn.lags) else y - 0.85 * half  # nothing is drawn below it
+        scale = (y + half - base) / drawn.reach
+        draw_network(self._axes, drawn, rows=(y - half, y + half), y=base, scale=scale)
+        room = (self._view.end - self._view.start) * self._second - 6
+        words = fitted(drawn.words, room, self._letters)
+        self._note(
+            self._view.end - 3 / self._second,
+            self.rows["words network"],
+            words,
+            ha="right",
+            va="center_baseline",
+        )
+        self._names[y] = f"network\n{drawn.lost_share}"
 
     def _note(self, x: float, y: float, text: str, **where: Any) -> None:
         self._axes.text(

@@ -1,0 +1,85 @@
+"""The table of the benchmarks: its cells, its page, and what the benchmarks of capture reckon with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import __main__ as table  # noqa: E402
+from benchmarks import _loss  # noqa: E402
+from benchmarks._table import cells, machine, markdown, put  # noqa: E402
+
+RESULT = {"benchmark": "some", "rtnb_ms": 1.5, "baseline_ms": 3, "ratio": 0.5, "target": 0.6}
+
+
+def test_a_row_has_the_figures_of_its_unit() -> None:
+    """The unit is what follows ``rtnb_``; both figures and the spread are found by it."""
+    row = cells({**RESULT, "met": True, "spread_ms": [0.25, None], "rtnb_other": 7})
+    assert row == ["some", "ms", "1.5", "3", "0.5", "0.6", "yes", "0.25 / –"]
+
+
+def test_a_row_without_a_baseline_has_holes() -> None:
+    """What a result does not have is left empty."""
+    row = cells({"benchmark": "some", "rtnb_samples": 0, "baseline_samples": None, "met": False})
+    assert row == ["some", "samples", "0", "", "", "", "no", ""]
+
+
+def test_the_notes_stand_below_the_table() -> None:
+    """A table for a page has a line for each result, and then what they have to say."""
+    lines = markdown([RESULT, {**RESULT, "note": "a word"}]).splitlines()
+    assert [line.startswith("| some | ms | 1.5 |") for line in lines] == [
+        *(False, False, True, True, False, False)
+    ]
+    assert lines[-1] == "- `some`: a word"
+
+
+def test_the_page_has_places_for_the_table_and_the_machine(tmp_path: Path) -> None:
+    """What is between the comments is replaced, any number of times, and nothing else."""
+    page = tmp_path / "page.md"
+    page.write_bytes((ROOT / "docs" / "performance.md").read_bytes())
+    put(page, "machine", "one")
+    once = page.read_text(encoding="utf-8")
+    put(page, "table", "| a |")
+    put(page, "table", "| b |")
+    put(page, "machine", machine())
+    text = page.read_text(encoding="utf-8")
+    assert ("| a |" in text, "| b |" in text, machine() in text) == (False, True, True)
+    assert text.split("## Method")[1] == once.split("## Method")[1]
+
+
+def test_a_script_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong is told in a line, and the others still run."""
+    monkeypatch.setattr(table, "run", lambda name: "it fell over" if name == "a" else RESULT)
+    assert table.run_all(["a", "b"], None) == [RESULT]
+
+
+def test_there_is_no_such_benchmark() -> None:
+    """A script that cannot be run says why."""
+    assert "no_such" in str(table.run("no_such"))
+
+
+def test_a_shift_is_found_in_samples() -> None:
+    """A recording that lacks 4,800 samples is 4,800 samples early from there on."""
+    reference = np.random.default_rng(1).integers(-9000, 9000, 60 * 960).astype(np.int16)
+    heard = np.concatenate([reference[:19_200], reference[24_000:]])
+    assert _loss.worst_shift(reference, reference, {20}) == 0
+    assert _loss.worst_shift(reference, heard, {20}) == 4800
+
+
+def test_only_frames_in_their_place_are_kept() -> None:
+    """A frame that came early is not kept, nor one that is left out on purpose."""
+    reference = np.random.default_rng(1).integers(-9000, 9000, 10 * 960).astype(np.int16)
+    heard = np.concatenate([reference[: 4 * 960], reference[5 * 960 :]])
+    assert _loss.kept(reference, heard, but=[1]).tolist() == [True, False, True, True, *[False] * 6]
+
+
+def test_gaps_at_no_borders_of_packets_are_no_list_of_packets() -> None:
+    """Stretches become packets' numbers; one that begins within a packet is refused."""
+    assert _loss.lost_in([(0.02, 0.06), (0.1, 0.12)]) == (1, 2, 5)
+    assert _loss.lost_in([(0.021, 0.041)]) == (-1,)
