@@ -10,9 +10,12 @@ from pathlib import Path
 
 import rtnb
 from rtnb.batch import Batch
+from rtnb.latencies import Latencies
+from rtnb.measure import Latency
 from rtnb.peer import voices
 from rtnb.peer.faults import Faults, Network
 from rtnb.peer.peerlog import PeerCall, PeerEvent, PeerLog
+from rtnb.quality import CallQuality
 
 HEAD = """# Public names
 
@@ -33,9 +36,14 @@ MODULES = {
     "errors": "The exceptions, one tree; see [errors.md](errors.md).",
     "measure": "Numbers from arrays: where speech begins and ends, when a reply is audible.",
     "peer": "What a `Peer` is given: `Faults`, `Network`, and `voices`; see [peer.md](peer.md).",
-    "plots": "`waveform`, `spectrogram`, `level`, `events` and `timeline`, drawn on matplotlib axes.",
+    "plots": "`waveform`, `spectrogram`, `level`, `events`, `timeline`, `latency` and `network`, drawn "
+    "on matplotlib axes.",
+    "prices": "What a model's tokens cost, by date: `PRICES`, `price_of`, `cost_of`, `add`; see "
+    "[prices.md](prices.md).",
     "testing": 'pytest fixtures, by `pytest_plugins = ["rtnb.testing"]`: `realtime_peer`, '
     "`realtime_peer_factory`.",
+    "voiceactivity": "Who spoke when, from samples alone: `voice_activity`; see "
+    "[measuring.md](measuring.md).",
 }
 
 
@@ -53,6 +61,9 @@ def text() -> str:
         + "\n"
         + "".join(_members(name, getattr(rtnb, name)) for name in CLASSES)
         + _members("batch.Batch", Batch)
+        + _members("measure.Latency", Latency)
+        + _members("latencies.Latencies", Latencies)
+        + _members("quality.CallQuality", CallQuality)
         + _peer()
     )
 
