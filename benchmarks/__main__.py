@@ -49,6 +49,7 @@ def run(name: str) -> Result | str:
 def run_all(names: list[str], kept: Path | None) -> list[Result]:
     """Run scripts in turn, print a row each, and keep their lines in a file."""
     results = []
+    where = measured()
     print(line(COLUMNS), flush=True)
     if kept is not None:
         kept.write_text("", encoding="utf-8")
@@ -61,8 +62,13 @@ def run_all(names: list[str], kept: Path | None) -> list[Result]:
         print(line(cells(result)), flush=True)
         if kept is not None:
             with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(result) + "\n")
+                file.write(json.dumps({**result, "measured": where}) + "\n")
     return results
+
+
+def measured() -> str:
+    """Return the sentence of the page that says on what machine, and when."""
+    return f"{machine()}. {datetime.date.today():%B %Y}."
 
 
 def arguments() -> argparse.Namespace:
@@ -90,11 +96,15 @@ def main() -> int:
         print("\n".join([line(COLUMNS), *(line(cells(one)) for one in results)]))
     else:
         results = run_all(names, asked.json)
+    missing = set(scripts()) - {one["benchmark"] for one in results}
     if asked.markdown:
         print(f"\n{markdown(results)}")
+    if asked.page and missing:
+        print(f"the page stays as it is: there is no figure of {', '.join(sorted(missing))}")
+        return 1
     if asked.page:
         put(PAGE, "table", markdown(results))
-        put(PAGE, "machine", f"{machine()}. {datetime.date.today():%B %Y}.")
+        put(PAGE, "machine", results[0].get("measured", measured()))
     return 0 if asked.read or len(results) == len(names) else 1
 
 

@@ -54,15 +54,24 @@ Drops = Collection[int]
 def speech(seconds: float) -> bytes:
     """Return speech without pauses, s16 at 48,000 Hz: each stretch of it is like no other.
 
-    It is the bundled samples one after another, without their windows of 20 ms that are quiet.
+    It is the bundled prompts and then the peer's replies one after another, without their windows
+    of 20 ms that are quiet.
+
+    Raises
+    ------
+    ValueError
+        There is not so much speech.
     """
-    clips = [rtnb.Clip.read(path).resample(SAMPLE_RATE) for path in rtnb.samples()]
+    replies = sorted((Path(rtnb.peer.__file__).parent / "replies").glob("*.wav"))
+    clips = [rtnb.Clip.read(path).resample(SAMPLE_RATE) for path in (*rtnb.samples(), *replies)]
     pcm = np.concatenate([np.frombuffer(to_pcm(clip), np.int16) for clip in clips])
     windows = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME)
     loud = np.sqrt(np.mean((windows / 32768) ** 2, axis=1)) > QUIET
     kept = windows[loud].ravel()
     count = round(seconds * SAMPLE_RATE)
-    return np.resize(kept, count).tobytes()
+    if len(kept) < count:
+        raise ValueError(f"there are {len(kept) / SAMPLE_RATE:.1f} s of speech, not {seconds:g} s")
+    return kept[:count].tobytes()
 
 
 @functools.cache
@@ -214,7 +223,7 @@ class Frames(Listener):
 
 @dataclass
 class Placing(Listener):
-    """What a call of rtnb's does with packets: notes when the samples of each can be had."""
+    """The capture of a call of rtnb's: notes when the samples of each packet are placed."""
 
     came: list[tuple[int, float]] = field(default_factory=list)
 

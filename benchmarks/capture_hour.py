@@ -11,6 +11,7 @@ scaled to an hour. Both in processes of their own; memory is the growth of the r
 from __future__ import annotations
 
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -48,7 +49,7 @@ Lost = set[int]
 def resident() -> float:
     """Return the process's resident memory, in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def arrivals(lost: Lost) -> Iterator[RtpArrival]:

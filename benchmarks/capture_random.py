@@ -76,6 +76,9 @@ def main() -> None:
         gaps_are_the_drops=same,
         alignment_samples=errors,
         length_exact=exact,
+        note=f"target: frames short of what came; medians of {', '.join(NETWORKS)}, where "
+        f"MediaRecorder is short of {', '.join(map(str, figures[1]))} frames, and frames placed by "
+        f"PTS of {', '.join(map(str, figures[2]))}",
         kept_percent=[[percent_kept(one, len(packets)) for one in group] for group in groups],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_the_page_has_places_for_the_table_and_the_machine(tmp_path: Path) -> No
     text = page.read_text(encoding="utf-8")
     assert ("| a |" in text, "| b |" in text, machine() in text) == (False, True, True)
     assert text.split("## Method")[1] == once.split("## Method")[1]
+
+
+def test_the_page_is_not_changed_for_some_of_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table that lacks rows does not replace one that has them all."""
+    page, kept = tmp_path / "page.md", tmp_path / "kept.jsonl"
+    text = "".join(f"<!-- {n} begins -->\n<!-- {n} ends -->\n" for n in ("table", "machine"))
+    page.write_text(text, encoding="utf-8")
+    kept.write_text(json.dumps({**RESULT, "measured": "There, then."}), encoding="utf-8")
+    monkeypatch.setattr(table, "PAGE", page)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--read", str(kept), "--page"])
+    assert (table.main(), page.read_text(encoding="utf-8")) == (1, text)
+    assert "the page stays as it is" in capsys.readouterr().out
+    monkeypatch.setattr(table, "scripts", lambda: ["some"])
+    assert table.main() == 0
+    assert "| some | ms |" in page.read_text(encoding="utf-8")
+    assert "There, then." in page.read_text(encoding="utf-8")
 
 
 def test_a_script_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,38 @@ def tool(peer: rtnb.Peer, folder: Path) -> rtnb.Session:
     return session
 
 
+def push_to_talk_then_a_prompt(peer: rtnb.Peer, silence_ms: int) -> rtnb.Session:
+    """Send a prompt while the commit of the one before is still to leave."""
+    detection = {"type": "server_vad", "silence_duration_ms": silence_ms}
+    with rtnb.connect(peer, turn_detection=detection | {"interrupt_response": False}) as s:
+        with s.push_to_talk() as first:
+            first.play(rtnb.sample("seven_times_eight"))
+        second = s.send(rtnb.sample("greeting"))
+        first.wait(20)
+        second.wait(20)
+    return s
+
+
+def after_200_ms(peer: rtnb.Peer, folder: Path) -> rtnb.Session:
+    """Do so where turn detection waits for 200 ms of silence."""
+    return push_to_talk_then_a_prompt(peer, 200)
+
+
+def after_500_ms(peer: rtnb.Peer, folder: Path) -> rtnb.Session:
+    """Do so where it waits for 500 ms."""
+    return push_to_talk_then_a_prompt(peer, 500)
+
+
+def texts_at_once(peer: rtnb.Peer, folder: Path) -> rtnb.Session:
+    """Send three texts before the first one is answered."""
+    with rtnb.connect(peer) as session:
+        for text in ("What is the capital of France?", "How much is seven times eight?", "Hello"):
+            session.send(text)
+        for turn in session.turns:
+            turn.wait(30)
+    return session
+
+
 def replay(peer: rtnb.Peer, folder: Path) -> Batch:
     """Ask two prompts with two voices."""
     prompts = [brief_prompt().write(folder / "greeting.wav"), "What is the capital of France?"]
@@ -76,7 +108,10 @@ def replay(peer: rtnb.Peer, folder: Path) -> Batch:
 def ended(brief_peer: rtnb.Peer, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """Calls that are over, by name; they were made at the same time."""
     folder = tmp_path_factory.mktemp("ended")
-    calls = (two_turns, beta, no_turn_detection, tool, replay)
+    calls = (
+        *(two_turns, beta, no_turn_detection, tool, replay),
+        *(after_200_ms, after_500_ms, texts_at_once),
+    )
     with ThreadPoolExecutor(len(calls)) as pool:
         made = pool.map(lambda call: call(brief_peer, folder), calls)
         return {call.__name__.replace("_", " "): one for call, one in zip(calls, made, strict=True)}
@@ -428,17 +463,13 @@ def test_an_exception_within_push_to_talk_asks_for_nothing(brief: rtnb.Session) 
 
 @pytest.mark.parametrize("silence_ms", [200, 500])
 def test_a_prompt_sent_right_after_push_to_talk_is_a_turn_of_its_own(
-    brief_peer: rtnb.Peer, silence_ms: int
+    ended: Ended, silence_ms: int
 ) -> None:
     """What is sent while the commit is still to leave is played after it, and answered once."""
-    detection = {"type": "server_vad", "silence_duration_ms": silence_ms}
-    with rtnb.connect(brief_peer, turn_detection=detection | {"interrupt_response": False}) as s:
-        with s.push_to_talk() as first:
-            first.play(rtnb.sample("seven_times_eight"))
-        second = s.send(rtnb.sample("greeting"))
-        assert first.wait(20).transcript == "Seven times eight is fifty-six."
-        assert second.wait(20).transcript == HELLO
-        assert len(s.events.select("input_audio_buffer.committed")) == 2
+    session = ended[f"after {silence_ms} ms"]
+    said = [turn.transcript for turn in session.turns]
+    assert said == ["Seven times eight is fifty-six.", HELLO]
+    assert len(session.events.select("input_audio_buffer.committed")) == 2
 
 
 def test_interrupting_while_the_prompt_plays_ends_the_turn(brief: rtnb.Session) -> None:
@@ -470,13 +501,11 @@ def test_a_long_clip_that_is_still_being_encoded_is_interrupted(brief: rtnb.Sess
     assert brief.ask(brief_prompt()).status == "completed"
 
 
-def test_a_saved_run_gives_each_response_to_its_turn(brief_peer: rtnb.Peer) -> None:
+def test_a_saved_run_gives_each_response_to_its_turn(ended: Ended) -> None:
     """Three texts sent at once: live and reopened, each has its own answer."""
-    with rtnb.connect(brief_peer) as session:
-        turns = [session.send(text) for text in (
-            "What is the capital of France?", "How much is seven times eight?", "Hello there"
-        )]  # fmt: skip
-        live = [turn.wait(30).transcript for turn in turns]
+    session = ended["texts at once"]
+    live = [turn.transcript for turn in session.turns]
+    assert len(live) == 3
     assert [t.transcript for t in rtnb.open_run(session.folder).turns] == live
     assert live[0] == ANSWER
     assert all(live)
