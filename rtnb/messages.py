@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 __all__ = [
+    "LAST_STATS",
     "Answer",
     "AudioWritten",
     "Cancel",
@@ -212,9 +213,12 @@ class AudioWritten(Message):
     "What went wrong with writing the run so far, if anything did."
 
 
+LAST_STATS: Final = 1 << 62  # the request that a call's last counters answer, before its `Closed`
+
+
 @dataclass(frozen=True, slots=True)
 class Stats(Message):
-    """Counters of a call, in answer to `StatsWanted`."""
+    """Counters of a call, in answer to `StatsWanted`; the last ones come of their own accord."""
 
     request: int
     values: dict[str, Any] = field(default_factory=dict)
@@ -233,7 +237,7 @@ class Closed(Message):
 # --- framing -------------------------------------------------------------------------------------
 
 _HEADER: Final = struct.Struct("!I")
-_ALLOWED: Final = frozenset(__all__)
+_ALLOWED: Final = frozenset(__all__) - {"LAST_STATS"}
 
 
 class _Unpickler(pickle.Unpickler):

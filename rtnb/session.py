@@ -256,7 +256,17 @@ class Session(LiveCall):
             return {side: meter.since(start) for side, meter in self._meters.items()}
 
     def stats(self, *, timeout: float = 2.0) -> Json:
-        """Return the call's counters: packets, losses, late packets, worst lag, fallbacks in use."""
+        """Return the call's counters, of a closed call the last ones.
+
+        Those that `CallQuality` has too go by its names. Besides: ``concealment``, the method in use;
+        ``round_trip`` and ``clock_uncertainty`` in seconds, None while unknown; ``segments`` and
+        ``streams`` of what was heard; ``late_samples``; ``fallbacks``, a sentence each.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the media process; after it the counters told last are returned.
+        """
         with self.changed:
             if self._closed is None:
                 request = len(self._stats) + 1

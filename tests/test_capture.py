@@ -306,6 +306,20 @@ def test_taking_backwards_gives_nothing() -> None:
     assert timeline.written == 10
 
 
+def test_what_lies_seconds_ahead_is_kept() -> None:
+    """Samples beyond the stretch that lies ready come when it is their turn; the later covers."""
+    timeline = Timeline(1)
+    timeline.place(0, 140_000, block(3, 20_000))
+    timeline.place(0, 150_000, block(4, 5))
+    assert not timeline.take(100_000).any()
+    timeline.place(0, 140_000, block(5, 2))
+    assert timeline.take(140_003).ravel()[-4:].tolist() == [0, 5, 5, 3]
+    rest = timeline.take(timeline.end).ravel()
+    assert len(rest) == 160_000 - 140_003
+    assert np.flatnonzero(rest == 4).tolist() == list(range(9_997, 10_002))
+    assert np.count_nonzero(rest == 3) == len(rest) - 5
+
+
 def test_the_end_is_the_last_sample_laid() -> None:
     """`end` covers all channels, and what is written already."""
     timeline = Timeline()

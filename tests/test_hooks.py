@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aioice.ice
+import pylibsrtp
 import pytest
 from aiortc import RTCPeerConnection, RTCRtpCodecParameters, RTCRtpReceiver
 from aiortc.rtp import RtpPacket
@@ -18,7 +19,7 @@ from bare_calls import bare_connection, end_of, one_way_call
 
 import rtnb
 from rtnb.engine import ThreadEngine
-from rtnb.media import aiortc_hooks
+from rtnb.media import aiortc_hooks, opus
 from rtnb.media.aiortc_hooks import FALLBACKS, loopback_only, missing
 
 
@@ -45,6 +46,7 @@ def test_nothing_is_missing() -> None:
     [
         (RTCRtpReceiver, "_handle_rtp_packet", "receive"),
         ("aiortc.rtcdtlstransport.RTCDtlsTransport", "_send_rtp", "send"),
+        (aioice.ice.Connection, "data_received", "shortcut"),
         (aioice.ice, "get_host_addresses", "addresses"),
         (aioice.ice.Connection, "_check_periodic", "checks"),
     ],
@@ -59,6 +61,13 @@ def test_a_part_that_is_gone_is_missed(
         monkeypatch.delattr(owner, name)
     assert missing.__wrapped__() == (hook,)
     assert FALLBACKS[hook]
+
+
+@pytest.mark.parametrize("name", ["_STATISTICS", "_RX_BYTES", "_RX_PACKETS"])
+def test_a_renamed_counter_of_aiortc_is_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets take no shortcut where it would be left out of aiortc's own figures."""
+    monkeypatch.setattr(aiortc_hooks, name, "_RTCRtpReceiver__other")
+    assert missing.__wrapped__() == ("shortcut",)
 
 
 @pytest.mark.parametrize("name", ["_JITTER_BUFFER", "_CODECS"])
@@ -289,6 +298,75 @@ def test_the_tap_tells_opus_from_other_codecs() -> None:
     told = [(one.opus, len(one.payload)) for one in got]
     assert told == [(True, 2), (False, 160), (False, 1), (False, 0)]
     assert (got[0].sequence, got[0].timestamp, got[0].ssrc) == (5, 9, 3)
+
+
+async def _tapped_call(count: int) -> tuple[list[aiortc_hooks.RtpArrival], dict[str, Any], Any]:
+    """Hear that many packets; return them, the receiver's statistics, and its ICE connection."""
+    got: list[aiortc_hooks.RtpArrival] = []
+    enough = asyncio.Event()
+
+    def take(packet: aiortc_hooks.RtpArrival) -> None:
+        got.append(packet)
+        if len(got) == count:
+            enough.set()
+
+    def tap(pc: RTCPeerConnection, _: Any) -> None:
+        assert aiortc_hooks.tap_receiver(pc.getReceivers()[0], take)
+
+    async with one_way_call(rtnb.PromptTrack(encoded=True), tap) as callee, asyncio.timeout(20):
+        receiver = callee.getReceivers()[0]
+        await enough.wait()
+        report = {one.type: one for one in (await receiver.getStats()).values()}
+        return got, report, receiver.transport.transport._connection
+
+
+def test_packets_take_the_shortcut_and_are_counted_as_ever() -> None:
+    """All but the first go around aiortc's queue, whole and in order, and its figures hold them."""
+    got, report, connection = asyncio.run(_tapped_call(30))
+    assert type(connection.data_received.__self__) is aiortc_hooks._Shortcut
+    first = got[0].sequence
+    assert [one.sequence for one in got] == [(first + n) % 65536 for n in range(len(got))]
+    assert {one.payload for one in got} == {opus.silent_packet()}
+    assert report["inbound-rtp"].packetsReceived == len(got)
+    assert report["inbound-rtp"].packetsLost == 0
+    assert report["transport"].packetsReceived >= len(got)
+
+
+@pytest.mark.parametrize("other_aiortc", ["shortcut"], indirect=True)
+def test_packets_are_heard_without_the_shortcut(other_aiortc: None) -> None:
+    """Where it does not fit, all packets go aiortc's way, and none is missed."""
+    got, report, connection = asyncio.run(_tapped_call(10))
+    assert connection.data_received.__self__ is connection
+    assert {one.payload for one in got} == {opus.silent_packet()}
+    assert report["inbound-rtp"].packetsReceived == len(got)
+
+
+@pytest.mark.parametrize(
+    ("plain", "extended", "payload"),
+    [
+        (b"h" * 12 + b"sound", False, b"sound"),
+        (b"h" * 12, False, b""),
+        (b"h" * 12 + b"\xbe\xde\0\1abcdsound", True, b"sound"),
+        (b"h" * 12 + b"\xbe\xde\0\2abcd", True, None),
+        (b"h" * 12 + b"\xbe\xde", True, None),
+    ],
+    ids=["plain", "empty", "extension", "cut off", "cut off in its length"],
+)
+def test_a_payload_begins_after_the_extension(
+    plain: bytes, extended: bool, payload: bytes | None
+) -> None:
+    """RFC 3550 section 5.3.1; a packet that ends before its header does is dropped."""
+    srtp = SimpleNamespace(unprotect=lambda data: data)
+    assert aiortc_hooks._payload(srtp, plain, extended=extended) == payload
+
+
+def test_a_packet_that_is_not_genuine_is_dropped() -> None:
+    """What SRTP refuses, forged or repeated, has no payload."""
+
+    def refuse(data: bytes) -> bytes:
+        raise pylibsrtp.Error(7)
+
+    assert aiortc_hooks._payload(SimpleNamespace(unprotect=refuse), b"", extended=False) is None
 
 
 def test_a_track_of_another_connection_has_no_receiver() -> None:

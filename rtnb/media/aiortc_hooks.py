@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aioice.ice
+import pylibsrtp
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 
 __all__ = [
@@ -34,11 +35,15 @@ __all__ = [
 
 _JITTER_BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"
 _CODECS: Final = "_RTCRtpReceiver__codecs"
+_STATISTICS: Final = "_RTCRtpReceiver__remote_streams"
+_RX_BYTES: Final = "_RTCDtlsTransport__rx_bytes"
+_RX_PACKETS: Final = "_RTCDtlsTransport__rx_packets"
 _UNCHECKED: Final = ("WAITING", "FROZEN")
 _RTP_HEADER: Final = struct.Struct("!BBHII")
 
 FALLBACKS: Final = {
     "receive": "received audio comes through aiortc's jitter buffer and is placed by its PTS",
+    "shortcut": "received packets pass through aiortc's queues, which takes more processor time",
     "send": "departures are stamped when the track hands a packet over",
     "addresses": "no server on this machine can be called: its other addresses would be offered",
     "checks": "a connection comes about up to 20 ms after its addresses were found to work",
@@ -82,6 +87,8 @@ def missing() -> tuple[str, ...]:
         absent.append("receive")
     from aiortc.rtcdtlstransport import RTCDtlsTransport
 
+    if not _has_shortcut(RTCDtlsTransport):
+        absent.append("shortcut")
     if not callable(getattr(RTCDtlsTransport, "_send_rtp", None)):
         absent.append("send")
     if not callable(getattr(aioice.ice, "get_host_addresses", None)):
@@ -95,6 +102,17 @@ def _has_receiving_parts() -> bool:
     """Look into the constructor's code: an instance would need a live transport."""
     names = RTCRtpReceiver.__init__.__code__.co_names
     return _JITTER_BUFFER in names and _CODECS in names
+
+
+def _has_shortcut(dtls: Any) -> bool:
+    """Whether what lies between the socket and the receiver is what `_Shortcut` knows."""
+    connection: Any = aioice.ice.Connection
+    return (
+        callable(getattr(connection, "data_received", None))
+        and "_queue" in connection.__init__.__code__.co_names
+        and {"_rx_srtp", _RX_BYTES, _RX_PACKETS} <= set(dtls.__init__.__code__.co_names)
+        and {"_enabled", _STATISTICS} <= set(RTCRtpReceiver.__init__.__code__.co_names)
+    )
 
 
 def _has_checks() -> bool:
@@ -120,6 +138,77 @@ class _NullJitterBuffer:
         return False, None
 
 
+class _Shortcut:
+    """Takes a stream's packets from the socket to the tap at once, and counts what aiortc counts.
+
+    aiortc has them pass through a queue, two tasks and some objects, most of which a tap has no use
+    for. It is for streams of which a packet came the long way: what was agreed upon is known then.
+    """
+
+    def __init__(self, receiver: RTCRtpReceiver, on_packet: Callable[[RtpArrival], None]):
+        self._receiver: Any = receiver
+        self._dtls: Any = receiver.transport
+        self._on_packet = on_packet
+        self._streams: dict[tuple[int, int], Any] = {}  # (source, payload type) -> statistics
+        self._header = _Header()
+        connection: Any = self._dtls.transport._connection
+        self._queue = connection._queue
+        self._pass_on: Callable[[bytes, int], None] = connection.data_received
+        connection.data_received = self._received
+
+    def learn(self, ssrc: int, kind: int) -> None:
+        """Take the packets of this source and payload type from now on."""
+        statistics = getattr(self._receiver, _STATISTICS).get(ssrc)
+        if statistics is not None and not 64 <= kind <= 95:  # there it may be RTCP (RFC 5761)
+            self._streams[ssrc, kind] = statistics
+
+    def _received(self, data: bytes, component: int) -> None:
+        if not self._taken(data):
+            self._pass_on(data, component)
+
+    def _taken(self, data: bytes) -> bool:
+        if len(data) < _RTP_HEADER.size:
+            return False
+        first, second, sequence, timestamp, ssrc = _RTP_HEADER.unpack_from(data)
+        statistics = self._streams.get((ssrc, second & 0x7F))
+        if statistics is None or first & 0xEF != 0x80:  # version 2, no padding, no other sources
+            return False
+        dtls = self._dtls
+        if dtls.state != "connected" or not self._receiver._enabled or not self._queue.empty():
+            return False  # none may overtake another
+        now = time.monotonic()
+        setattr(dtls, _RX_BYTES, getattr(dtls, _RX_BYTES) + len(data))
+        setattr(dtls, _RX_PACKETS, getattr(dtls, _RX_PACKETS) + 1)
+        payload = _payload(dtls._rx_srtp, data, extended=bool(first & 0x10))
+        if payload is not None:
+            self._header.sequence_number, self._header.timestamp = sequence, timestamp
+            statistics.add(self._header)
+            self._on_packet(RtpArrival(sequence, timestamp, ssrc, payload, now, bool(payload)))
+        return True
+
+
+@dataclass(slots=True)
+class _Header:
+    """What aiortc's statistics look at in a packet."""
+
+    sequence_number: int = 0
+    timestamp: int = 0
+
+
+def _payload(srtp: Any, data: bytes, *, extended: bool) -> bytes | None:
+    """Decrypt an RTP packet without further sources; None if it is forged, repeated or cut off."""
+    try:
+        plain: bytes = srtp.unprotect(data)
+    except (pylibsrtp.Error, ValueError):
+        return None
+    start = _RTP_HEADER.size
+    if extended:
+        if len(plain) < start + 4:
+            return None
+        start += 4 + 4 * int.from_bytes(plain[start + 2 : start + 4], "big")
+    return plain[start:] if len(plain) >= start else None
+
+
 def tap_receiver(
     receiver: RTCRtpReceiver, on_packet: Callable[[RtpArrival], None], *, keep_track: bool = False
 ) -> bool:
@@ -139,13 +228,19 @@ def tap_receiver(
     handle: Callable[..., Awaitable[None]] = receiver._handle_rtp_packet
     codecs: dict[int, Any] = getattr(receiver, _CODECS)  # by payload type, once SDP was exchanged
     opus: dict[int, bool] = {}
+    short = not keep_track and "shortcut" not in missing()
+    shortcut: _Shortcut | None = None
 
     async def tapped(packet: Any, arrival_time_ms: int) -> None:
+        nonlocal shortcut
         now = time.monotonic()
         await handle(packet, arrival_time_ms)
         kind = packet.payload_type
         if kind not in opus:
             opus[kind] = _is_opus(codecs.get(kind))
+        if opus[kind] and short and _arrived_as_usual(receiver, tapped):
+            shortcut = shortcut or _Shortcut(receiver, on_packet)
+            shortcut.learn(packet.ssrc, kind)
         on_packet(
             RtpArrival(
                 *(packet.sequence_number, packet.timestamp, packet.ssrc),
@@ -157,6 +252,11 @@ def tap_receiver(
     if not keep_track:
         setattr(receiver, _JITTER_BUFFER, _NullJitterBuffer())
     return True
+
+
+def _arrived_as_usual(receiver: Any, tapped: Any) -> bool:
+    """Whether nobody has put himself before the tap, and the transport is a real one."""
+    return receiver._handle_rtp_packet is tapped and hasattr(receiver.transport, "transport")
 
 
 def _is_opus(codec: Any | None) -> bool:

@@ -352,7 +352,9 @@ class Call:
         loop = asyncio.get_running_loop()
         try:
             self._recording.take_last()
-            self._record("stats", values=self._figures())
+            values = self._figures()
+            self._record("stats", values=values)
+            self._emit(m.Stats(self.id, m.LAST_STATS, values))
             await loop.run_in_executor(None, self._recording.finish, time.monotonic())
         finally:
             for task in self._tasks - {asyncio.current_task()}:
