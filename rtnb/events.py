@@ -68,7 +68,11 @@ class Event:
     with several types it becomes the last, which is the one in `data`.
     """
 
-    __slots__ = ("_kept", "_masked", "_raw", "_sighted", "direction", "time", "type")
+    __slots__ = ("_kept", "_raw", "_sighted", "_text", "direction", "time", "type")
+
+    _raw: str  # as it came, until it is masked
+    _text: str  # masked, from then on
+    _kept: dict[str, Any]  # of a large frame, parsed
 
     def __init__(
         self,
@@ -79,24 +83,24 @@ class Event:
         type: str | None = None,
     ):
         self._raw = text
-        self._masked = False
-        self._kept: dict[str, Any] | None = None
         self.time = time
         self.direction: Direction = direction
         self._sighted: str | None = None  # the type, until the text is read
-        if type is not None:
-            type = type if type in KNOWN_TYPES else mask(type)
-        else:
+        if type is None:
             type = _HEADS.get(text[: text.find('"', _HEAD) + 1]) or _type_at_sight(text)
             self._sighted = type
-        self.type: str = str(self.data.get("type", "")) if type is None else type
+            self.type: str = str(self.data.get("type", "")) if type is None else type
+        else:
+            self.type = type if type in KNOWN_TYPES else mask(type)
 
     @property
     def text(self) -> str:
         """The raw JSON text, secrets masked."""
-        if not self._masked:
-            self._raw, self._masked = mask(self._raw), True
-        return self._raw
+        try:
+            return self._text
+        except AttributeError:
+            self._raw = self._text = mask(self._raw)  # which leaves what is masked as it is
+            return self._text
 
     @property
     def data(self) -> dict[str, Any]:
@@ -104,7 +108,7 @@ class Event:
 
         A frame is unreadable if it is no JSON object, or is nested deeper than 100 levels.
         """
-        if self._kept is not None:
+        if hasattr(self, "_kept"):
             return copy.deepcopy(self._kept)
         text = self.text
         data = _parsed(text)
