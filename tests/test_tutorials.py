@@ -401,6 +401,14 @@ def test_the_batch_is_a_frame(replays: Executed) -> None:
     assert "greeting" in replays.printed("latency")
 
 
+def test_the_batch_is_measured(replays: Executed) -> None:
+    """Latencies with their summary, one waterfall, a cost, and why a turn had no sound."""
+    assert "4 answered" in replays.rendered("latencies")
+    assert replays.rendered("waterfall", "image/png")
+    assert replays.printed("cost").startswith("$0.0")
+    assert replays.printed("explain").startswith("<Explanation text_only: ")
+
+
 def test_a_run_is_opened_and_compared(replays: Executed) -> None:
     """It opens with its turn, and the comparison is arithmetic on what was measured."""
     assert "Hello! I am doing fine today." in replays.printed("turns")
