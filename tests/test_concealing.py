@@ -26,9 +26,9 @@ S16 = npt.NDArray[np.int16]
 def without_libopus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have the library not found, as with a PyAV that was built from source."""
     monkeypatch.setattr(libopus, "_candidates", list)
-    libopus.library.cache_clear()
+    libopus.loaded.cache_clear()
     yield
-    libopus.library.cache_clear()
+    libopus.loaded.cache_clear()
 
 
 def heard(*drop: int) -> S16:
@@ -79,12 +79,12 @@ def test_what_is_not_libopus_is_passed_over(what: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         libopus, "_candidates", lambda: [Path(__file__ if what == "no library" else other)]
     )
-    libopus.library.cache_clear()
+    libopus.loaded.cache_clear()
     try:
-        assert libopus.library() is None
+        assert libopus.loaded() is None
         assert libopus.version() is None
     finally:
-        libopus.library.cache_clear()
+        libopus.loaded.cache_clear()
 
 
 @pytest.mark.usefixtures("without_libopus")
@@ -132,7 +132,7 @@ def packets_of_many_kinds() -> list[bytes]:
 
 def test_copies_are_told_as_libopus_tells_them() -> None:
     """`carries_fec` agrees with the library's own look at thousands of bits, of all kinds."""
-    lib: Any = libopus.library()
+    lib: Any = libopus.loaded()
     if not hasattr(lib, "opus_packet_has_lbrr"):
         pytest.skip("this libopus cannot tell (before 1.5)")
     packets = packets_of_many_kinds()
@@ -226,7 +226,7 @@ def test_after_a_loss_it_sounds_as_it_would_have() -> None:
 
 def test_more_than_a_packet_holds_is_not_made_up_at_once() -> None:
     """libopus would write beyond its buffer: an error instead."""
-    lib = libopus.library()
+    lib = libopus.loaded()
     assert lib is not None
     decoder = libopus.StreamDecoder(lib)
     assert len(decoder.conceal(libopus.MOST)) == libopus.MOST

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST", "StreamDecoder", "library", "version"]
+__all__ = ["MOST", "StreamDecoder", "loaded", "version"]
 
 MOST: Final = 5760  # samples in the longest packet: 120 ms at 48,000 Hz (RFC 6716 section 2.1.4)
 
@@ -43,7 +43,7 @@ def _candidates() -> Iterator[Path]:
 
 
 @functools.cache
-def library() -> Any | None:
+def loaded() -> Any | None:
     """Return the checked library, or None where none was found that decodes; it never raises."""
     for path in _candidates():
         with contextlib.suppress(OSError, AttributeError, MemoryError):  # it is another one
@@ -80,7 +80,7 @@ def _decodes(lib: ctypes.CDLL) -> bool:
 
 def version() -> str | None:
     """Return the library's name and version, as in ``libopus 1.6.1``; None without a library."""
-    lib = library()
+    lib = loaded()
     return None if lib is None else str(lib.opus_get_version_string().decode())
 
 
@@ -90,7 +90,7 @@ class StreamDecoder:
     Parameters
     ----------
     lib
-        What `library` returned.
+        What `loaded` returned.
 
     Raises
     ------

@@ -213,7 +213,7 @@ class Decoder:
     """
 
     def __init__(self, *, direct: bool = True) -> None:
-        lib = libopus.library() if direct else None
+        lib = libopus.loaded() if direct else None
         self._stream = _PyAvDecoder() if lib is None else libopus.StreamDecoder(lib)
         self.copies = lib is not None
 
