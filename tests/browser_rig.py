@@ -278,10 +278,14 @@ class Lab:
             request(f"{self.url}/api/sessions/{session['id']}", "DELETE")
 
 
+# JupyterLab lays out anew in a frame after the one in which the window changed
+SETTLED = "() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"
+
+
 def fit(page: Page, part: Locator, width: int) -> None:
     """Make the page as large as a part of it needs to be `width` pixels wide and seen whole."""
     part.wait_for()
-    for _ in range(3):  # the height follows the width, and a scroll bar may go
+    for _ in range(10):  # the height follows the width, and a scroll bar may go
         box, size = part.bounding_box(), page.viewport_size
         assert box and size, "only what is shown can be shot"
         wanted = {
@@ -291,6 +295,7 @@ def fit(page: Page, part: Locator, width: int) -> None:
         if wanted == size:
             return
         page.set_viewport_size(wanted)  # type: ignore[arg-type]
+        page.evaluate(SETTLED)  # or the size that was before would be looked at again
 
 
 def artifacts() -> Path:
