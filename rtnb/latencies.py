@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-__all__ = ["PACING", "Latencies", "conditions", "latencies_of"]
+__all__ = ["PACING", "Latencies", "conditions", "framed", "latencies_of"]
 
 FEWEST: Final = 10  # events of which a rate is shown
 _SHORT: Final = 40  # characters of a turn's name
@@ -205,14 +205,8 @@ class Latencies:
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError(
-                "to_frame() needs pandas; install it with: pip install pandas."
-            ) from None
         rows = zip(self.numbers, self.names, self.turns, strict=True)
-        return pandas.DataFrame([_record(*row) for row in rows], columns=_FIELDS)
+        return framed([_record(*row) for row in rows], _FIELDS)
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -379,3 +373,12 @@ def conditions(quality: CallQuality | None) -> dict[str, Any]:
 def _recorded(quality: CallQuality) -> bool:
     """Return whether any packet is known of: old runs have none."""
     return bool(quality.packets_sent or quality.packets_received or quality.packets_lost)
+
+
+def framed(records: list[dict[str, Any]], columns: Sequence[str]) -> pandas.DataFrame:
+    """Return records as a pandas DataFrame, a row each; ImportError says how to install pandas."""
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError("to_frame() needs pandas; install it with: pip install pandas.") from None
+    return pandas.DataFrame(records, columns=list(columns))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 from rtnb import _html
-from rtnb.latencies import PACING, Latencies, conditions, latencies_of
+from rtnb.latencies import PACING, Latencies, conditions, framed, latencies_of
 from rtnb.prices import Cost, total
 from rtnb.turns import Turn
 from rtnb.turntable import turn_list, turn_summary
@@ -97,13 +97,7 @@ class Turns(list[Turn]):
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError(
-                "to_frame() needs pandas; install it with: pip install pandas."
-            ) from None
-        return pandas.DataFrame(self._records(), columns=_FIELDS)
+        return framed(self._records(), _FIELDS)
 
     def _records(self) -> list[dict[str, Any]]:
         return [_record(turn) for turn in self]
