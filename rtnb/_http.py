@@ -1,4 +1,4 @@
-"""One POST within a deadline, and the checks of what goes into it; it knows no dialect.
+"""One request within a deadline, and the checks of what goes into it; it knows no dialect.
 
 What `requests` raises becomes one of rtnb's errors here, with a sentence that holds no key.
 """
@@ -9,9 +9,10 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from rtnb._masking import Secret, mask
@@ -20,11 +21,46 @@ from rtnb.errors import ConfigurationError, RtnbError, UnreachableError
 if TYPE_CHECKING:
     import requests
 
-    from rtnb.signaling import Endpoint
-
-__all__ = ["checked_address", "checked_key", "one_connection", "post"]
+__all__ = ["Fetched", "Place", "checked_address", "checked_key", "fetch", "one_connection", "post"]
 
 _IDLE: Final = 1.5  # seconds; a server that closes idle connections gives them 2 s or more
+_BLOCK: Final = 4_096  # bytes of a body that are read at a time
+
+T = TypeVar("T")
+
+
+class Place(Protocol):
+    """Where a request goes, such as an `Endpoint`."""
+
+    @property
+    def base_url(self) -> str:
+        """Its address."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An answer, as far as it was read.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status.
+    headers : mapping
+        By name, in any case.
+    body : bytes
+        Its beginning, where it was too long.
+    whole : bool
+        Whether that is all of it.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    whole: bool
 
 
 class _Kept:
@@ -111,7 +147,7 @@ def checked_address(base_url: Any) -> SplitResult:
 
 def post(
     url: str,
-    endpoint: Endpoint,
+    endpoint: Place,
     *,
     timeout: tuple[float, float],
     within: float | None = None,
@@ -145,16 +181,85 @@ def post(
     if within <= 0:
         raise UnreachableError(_too_slow(endpoint))
     capped = min(timeout[0], within), min(timeout[1], within)
-    future: Future[requests.Response] = Future()
+    return _in_time(lambda: _send(url, endpoint, capped, request, kept), endpoint, within)
 
-    def run() -> None:
+
+def fetch(
+    url: str,
+    place: Place,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str],
+    within: float,
+    most: int,
+) -> Fetched:
+    """Ask for something small, follow no redirect, and return the answer whatever its status.
+
+    Parameters
+    ----------
+    url
+        What is asked for.
+    place
+        Where that is.
+    method
+        GET, or POST without a body.
+    headers
+        Of the request.
+    within
+        Seconds for the whole.
+    most
+        Bytes of the body that are read at most.
+
+    Raises
+    ------
+    UnreachableError
+        No answer came, or not in time.
+    ConfigurationError
+        The request cannot be made.
+    """
+    if within <= 0:
+        raise UnreachableError(_too_slow(place))
+    return _in_time(lambda: _fetch(url, place, method, headers, within, most), place, within)
+
+
+def _fetch(
+    url: str, place: Place, method: str, headers: Mapping[str, str], within: float, most: int
+) -> Fetched:
+    import requests
+
+    with _new_session(place) as http:
         try:
-            future.set_result(_send(url, endpoint, capped, request, kept))
+            with http.request(
+                method,
+                url,
+                headers=headers,
+                timeout=within,
+                allow_redirects=False,
+                auth=_as_it_is,
+                stream=True,
+            ) as response:
+                body = bytearray()
+                for block in response.iter_content(_BLOCK):
+                    body += block
+                    if len(body) > most:
+                        break
+        except (requests.RequestException, UnicodeError) as error:
+            raise _no_answer(error, place) from None
+    whole = len(body) <= most
+    return Fetched(response.status_code, response.headers, bytes(body[:most]), whole)
+
+
+def _in_time(run: Callable[[], T], endpoint: Place, within: float) -> T:
+    """Run in a thread of its own: a server that answers byte by byte must not hold the caller."""
+    future: Future[T] = Future()
+
+    def keep() -> None:
+        try:
+            future.set_result(run())
         except BaseException as error:
             future.set_exception(error)
 
-    # a thread of its own: a server that answers byte by byte must not hold the caller
-    threading.Thread(target=run, name="rtnb-http", daemon=True).start()
+    threading.Thread(target=keep, name="rtnb-http", daemon=True).start()
     try:
         return future.result(min(within, threading.TIMEOUT_MAX))
     except TimeoutError:
@@ -163,7 +268,7 @@ def post(
 
 def _send(
     url: str,
-    endpoint: Endpoint,
+    endpoint: Place,
     timeout: tuple[float, float],
     request: dict[str, Any],
     kept: _Kept | None,
@@ -179,7 +284,7 @@ def _send(
 
 
 @contextlib.contextmanager
-def _session(endpoint: Endpoint, kept: _Kept | None) -> Iterator[requests.Session]:
+def _session(endpoint: Place, kept: _Kept | None) -> Iterator[requests.Session]:
     """Give the session that `one_connection` keeps, or one for a single request."""
     if kept is None:
         with _new_session(endpoint) as http:
@@ -195,7 +300,7 @@ def _session(endpoint: Endpoint, kept: _Kept | None) -> Iterator[requests.Sessio
         kept.used = time.monotonic()
 
 
-def _new_session(endpoint: Endpoint) -> requests.Session:
+def _new_session(endpoint: Place) -> requests.Session:
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
@@ -211,7 +316,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _no_answer(error: Exception, endpoint: Endpoint) -> RtnbError:
+def _no_answer(error: Exception, endpoint: Place) -> RtnbError:
     """Return the error that a request without an answer stands for.
 
     Parameters
@@ -242,10 +347,10 @@ def _no_answer(error: Exception, endpoint: Endpoint) -> RtnbError:
     return UnreachableError(f"No server answered at {host}; {hint}")
 
 
-def _too_slow(endpoint: Endpoint) -> str:
+def _too_slow(endpoint: Place) -> str:
     """Return the sentence on an answer that did not come in time."""
     return f"{_host(endpoint)} did not answer in time; check the network, or try again."
 
 
-def _host(endpoint: Endpoint) -> str:
+def _host(endpoint: Place) -> str:
     return urlsplit(endpoint.base_url).netloc

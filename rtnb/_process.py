@@ -17,7 +17,9 @@ from rtnb._masking import mask
 __all__ = ["contents", "last_line", "start_module", "stderr_file"]
 
 # a child has no business with these
-_KEYS: Final = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "AZURE_OPENAI_API_KEY", "RTNB_PEER_KEY")
+_KEYS: Final = frozenset(
+    "OPENAI_API_KEY OPENAI_ADMIN_KEY AZURE_OPENAI_API_KEY RTNB_PEER_KEY RTNB_ACCESS_TOKEN".split()
+)
 
 
 def stderr_file() -> IO[bytes]:
