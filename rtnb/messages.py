@@ -16,12 +16,15 @@ from typing import IO, Any, Final
 __all__ = [
     "LAST_STATS",
     "Answer",
+    "AudioHeard",
     "AudioWritten",
     "Cancel",
     "Close",
     "Closed",
     "EventArrived",
     "EventSent",
+    "Feed",
+    "FeedEnd",
     "Message",
     "Note",
     "Offered",
@@ -35,6 +38,7 @@ __all__ = [
     "StateChanged",
     "Stats",
     "StatsWanted",
+    "Subscribe",
     "decode_message",
     "encode_message",
     "read_message",
@@ -114,6 +118,31 @@ class Cancel(Message):
     """Stop one playing, or all that are queued."""
 
     play: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed(Message):
+    """A stretch of live voice, for the track to send as soon as its jitter buffer lets it."""
+
+    number: int
+    "Counts the stretches of one microphone from 0; a number that is missing was lost."
+    samples: bytes
+    "s16 mono, native byte order."
+    sample_rate: int = 48_000
+    captured: float | None = None
+    "When its last sample was captured, on the call's clock; None where that is not known."
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEnd(Message):
+    """The voice pauses (muted, let go, closed): that nothing comes now is no loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe(Message):
+    """Ask for `AudioHeard` from now on, or no longer."""
+
+    on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +240,18 @@ class AudioWritten(Message):
     "dBFS of each 20 ms window of what we heard."
     failure: str | None = None
     "What went wrong with writing the run so far, if anything did."
+
+
+@dataclass(frozen=True, slots=True)
+class AudioHeard(Message):
+    """A stretch of what is heard, as soon as it is decoded; long silences are left out."""
+
+    position: int
+    "Of its first sample, at 48,000 Hz on the call's clock; stretches come in order."
+    samples: bytes
+    "s16 mono 48,000 Hz, native byte order."
+    arrived: float
+    "When its packet came, on the call's clock; of what stands in for a loss, when it was made."
 
 
 LAST_STATS: Final = 1 << 62  # the request that a call's last counters answer, before its `Closed`

@@ -39,13 +39,13 @@ FLOORS: Final = {
         "batch followed  inspector  panel panel.calls panel.console "
         "panel.controls panel.form panel.parts panel.picker panel.record panel.state "
         "panel.views  panel.work "
-        "  together   "
+        " together  "
     ),
     6: "__init__ cli  testing",
 }
 MEDIA: Final = (
     "media media.__main__ media.aiortc_hooks media.call media.capture media.concealing "
-    "media.fallback media.host  media.libopus "
+    "media.fallback media.host media.jitterbuffer media.libopus media.listening media.livefeed "
     "media.opus media.recorder media.recording media.reorder media.timeline media.tracks media.transit"
 )
 PEER: Final = (

@@ -19,6 +19,9 @@ ALL = [
     m.Play("c", "play-1", b"\0\1" * 960, ("{}",), 0.3),
     m.Prepare("", b"\0\1" * 960),
     m.Cancel("c"),
+    m.Feed("c", 7, b"\0\1" * 960, 16_000, 1.25),
+    m.FeedEnd("c"),
+    m.Subscribe("c"),
     m.Note("c", "{}"),
     m.StatsWanted("c", 1),
     m.Close("c"),
@@ -30,6 +33,7 @@ ALL = [
     m.PlayStarted("c", "play-1", 0.3),
     m.PlayEnded("c", "play-1", 0.4, 960, cancelled=True),
     m.AudioWritten("c", 0.0, 0.02, (-120.0,), (-20.5,)),
+    m.AudioHeard("c", 48_000, b"\0\1" * 960, 1.02),
     m.Stats("c", 1, {"packets_sent": 3}),
     m.Closed("c", "closed", "closed by the user", 9.0),
 ]

@@ -30,6 +30,9 @@ from rtnb.frames import Unwrapper
 from rtnb.media import aiortc_hooks, opus
 from rtnb.media.aiortc_hooks import RtpDeparture
 from rtnb.media.fallback import pump_frames
+from rtnb.media.jitterbuffer import KEPT
+from rtnb.media.listening import Listening
+from rtnb.media.livefeed import LiveFeed
 from rtnb.media.recording import Recording
 from rtnb.media.tracks import Pacing, Playing, PromptTrack
 from rtnb.runfiles import RunWriter
@@ -43,6 +46,7 @@ _TICK: Final = 0.1  # seconds between writes to the run
 _TOGETHER: Final = 0.02  # seconds of which all calls write in the same moment
 _LIVENESS: Final = 20.0  # seconds without any packet after which the other side is gone
 _PC_CLOSE: Final = 2.0  # seconds that closing the peer connection may take
+_VOICE_LEFT: Final = KEPT + 0.5  # seconds that what follows a playing waits for the voice before
 _UNTAPPED: Final = "none: packets cannot be seen"  # how losses are concealed without the tap
 
 S16 = npt.NDArray[np.int16]
@@ -68,10 +72,12 @@ class Call:
         self._recording = Recording(
             self._writer, started=opened.started, on_written=self._on_written
         )
-        self._blocks: deque[tuple[int, S16, float]] = deque()  # with when each had been due
+        # what is on its way, with when it had been due, and captured if it is live
+        self._blocks: deque[tuple[int, S16, float, float | None]] = deque()
         self._pacing = Pacing()
         self._round_trip: float | None = None
-        self._track = PromptTrack(encoded=True, on_block=self._on_block)
+        self._live = LiveFeed()
+        self._track = PromptTrack(encoded=True, live=self._live, on_block=self._on_block)
         servers = [RTCIceServer(**server) for server in opened.ice_servers]
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._sender: RTCRtpSender | None = None
@@ -79,7 +85,7 @@ class Call:
         self._playing: dict[str, Playing] = {}
         self._queued: set[str] = set()  # handed over, not on the track yet
         self._cancelled: set[str] = set()
-        self._prompts: asyncio.Queue[m.Play] = asyncio.Queue()
+        self._prompts: asyncio.Queue[tuple[m.Play, int]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ice = asyncio.Event()
         self._open = asyncio.Event()
@@ -206,24 +212,35 @@ class Call:
             self._emit(m.EventArrived(self.id, text, now))
 
     def _on_block(self, pts: int, pcm: S16) -> None:
+        block = pts, pcm, self._track.last_due, self._live.leaving
         if self._watched:
-            self._blocks.append((pts, pcm, self._track.last_due))
+            self._blocks.append(block)
         else:
-            self._left(pts, pcm, self._track.last_due, time.monotonic(), None, None)
+            self._left(block, time.monotonic(), None, None)
 
     def _on_departure(self, packet: RtpDeparture) -> None:
         if self._blocks:  # a retransmission has none
-            self._left(*self._blocks.popleft(), packet.time, packet.sequence, packet.timestamp)
+            self._left(self._blocks.popleft(), packet.time, packet.sequence, packet.timestamp)
 
     def _left(
-        self, pts: int, pcm: S16, due: float, at: float, sequence: int | None, stamp: int | None
+        self,
+        block: tuple[int, S16, float, float | None],
+        at: float,
+        sequence: int | None,
+        stamp: int | None,
     ) -> None:
+        pts, pcm, due, captured = block
         self._pacing.count(at - due)
         self._recording.sent(pts, pcm, at, sequence, stamp)
+        if captured is not None:
+            self._live.left(captured, at - self._opened.started)
 
     def _on_frame(self, samples: S16, at: float) -> None:
         position = round((at - self._opened.started) * opus.SAMPLE_RATE)
         self._recording.frame(samples, position)
+
+    def _on_heard(self, position: int, samples: S16, arrived: float) -> None:
+        self._emit(m.AudioHeard(self.id, position, samples.tobytes(), arrived))
 
     def _on_written(
         self, start: float, end: float, sent: tuple[float, ...], heard: tuple[float, ...]
@@ -251,7 +268,7 @@ class Call:
     def play(self, message: m.Play) -> None:
         """Queue a clip."""
         self._queued.add(message.play)
-        self._prompts.put_nowait(message)
+        self._prompts.put_nowait((message, self._live.mark))
 
     def cancel(self, message: m.Cancel) -> None:
         """Stop one playing, or all."""
@@ -262,6 +279,22 @@ class Call:
             self._track.cancel(self._playing[message.play])
         else:
             self._cancelled.add(message.play)
+
+    def feed(self, message: m.Feed) -> None:
+        """Take a stretch of live voice."""
+        given = message.number, message.samples, message.sample_rate, message.captured
+        self._live.feed(*given, time.monotonic())
+
+    def feed_end(self) -> None:
+        """Let the live voice pause."""
+        self._live.end()
+
+    def subscribe(self, message: m.Subscribe) -> None:
+        """Hand on what is heard from now on, or no longer."""
+        if not message.on:
+            self._recording.listener = None
+        elif self._recording.listener is None:
+            self._recording.listener = Listening(self._on_heard).take
 
     def note(self, message: m.Note) -> None:
         """Append a record to the run's turns.jsonl."""
@@ -277,6 +310,7 @@ class Call:
 
     def _figures(self) -> dict[str, Any]:
         """Return the counters so far; times in seconds."""
+        voice = self._live.figures()
         # what was heard left up to one way earlier than it came, which is at most the way and back
         return self._recording.figures() | {
             "late_packets": self._pacing.late_packets,
@@ -285,6 +319,7 @@ class Call:
             "round_trip": self._round_trip,
             "clock_uncertainty": self._round_trip,
             "fallbacks": [aiortc_hooks.FALLBACKS[name] for name in aiortc_hooks.missing()],
+            **({"microphone": voice} if voice else {}),
             **({"concealment": _UNTAPPED} if "receive" in aiortc_hooks.missing() else {}),
         }
 
@@ -292,7 +327,7 @@ class Call:
         """Hand clips to the track one after the other; their first packets are made off the loop."""
         loop = asyncio.get_running_loop()
         while True:
-            message = await self._prompts.get()
+            message, fed = await self._prompts.get()
             encoding: opus.Encoding | None = None
             if message.play not in self._cancelled:
                 encoding = await loop.run_in_executor(None, opus.prepare, message.samples)
@@ -305,11 +340,11 @@ class Call:
             playing = self._track.play(message.samples, encoding)
             self._playing[message.play] = playing
             if message.then:  # what is played next belongs to what follows it
-                await self._follow(message, playing)
+                await self._follow(message, playing, fed)
             else:
-                self._spawn(self._follow(message, playing))
+                self._spawn(self._follow(message, playing, fed))
 
-    async def _follow(self, message: m.Play, playing: Playing) -> None:
+    async def _follow(self, message: m.Play, playing: Playing, fed: int) -> None:
         started = self._on_clock(await playing.started)
         self._record_play("play_started", message.play, started, 0)
         self._emit(m.PlayStarted(self.id, message.play, started))
@@ -318,6 +353,7 @@ class Call:
         self._record_play("play_ended", message.play, ended, playing.samples)
         self._emit(m.PlayEnded(self.id, message.play, ended, playing.samples, playing.cancelled))
         if message.then and not playing.cancelled:
+            await self._live.all_left(fed, _VOICE_LEFT)
             await asyncio.sleep(message.then_after)
             for text in message.then:
                 self.send_event(m.SendEvent(self.id, text))

@@ -62,6 +62,12 @@ class Placed:
     samples: S16 | None
     row: tuple[object, ...]
 
+    @property
+    def arrived(self) -> float | None:
+        """When its packet came, on the call's clock; None of a loss."""
+        at = self.row[3]
+        return at if isinstance(at, float) else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Useless:

@@ -65,6 +65,12 @@ class Host:
                 call.play(message)
             case m.Cancel():
                 call.cancel(message)
+            case m.Feed():
+                call.feed(message)
+            case m.FeedEnd():
+                call.feed_end()
+            case m.Subscribe():
+                call.subscribe(message)
             case m.Note():
                 call.note(message)
             case m.StatsWanted():

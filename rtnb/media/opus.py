@@ -1,7 +1,7 @@
 """Opus in and out of 20 ms packets through PyAV's libopus; it must not know RTP or tracks.
 
 A clip is encoded as a stream of its own, mono, with in-band FEC (RFC 6716 section 2.1.7), and kept,
-so that any number of calls send the same packets.
+so that any number of calls send the same packets. A live voice is encoded the same way as it comes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "TIME_BASE",
     "Decoder",
     "Encoding",
+    "LiveEncoder",
     "encode",
     "encoding_of",
     "prepare",
@@ -148,6 +149,16 @@ def _encoding(samples: bytes) -> Iterator[bytes]:
     frames = -(-(len(pcm) + LOOK_AHEAD) // FRAME)
     padded = np.zeros(frames * FRAME, np.int16)
     padded[: len(pcm)] = pcm
+    codec = _encoder()
+    made = 0
+    for start in range(0, len(padded), FRAME):
+        for packet in codec.encode(_frame(padded[start : start + FRAME], start)):
+            made += 1
+            if made <= frames:
+                yield bytes(packet)
+
+
+def _encoder() -> av.AudioCodecContext:
     codec = av.CodecContext.create("libopus", "w")
     codec.bit_rate = _BIT_RATE
     codec.format = "s16"
@@ -155,17 +166,33 @@ def _encoding(samples: bytes) -> Iterator[bytes]:
     codec.sample_rate = SAMPLE_RATE
     codec.time_base = TIME_BASE
     codec.options = dict(_OPTIONS)
-    made = 0
-    for start in range(0, len(padded), FRAME):
-        block = padded[start : start + FRAME].reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
-        frame.sample_rate = SAMPLE_RATE
-        frame.pts = start
-        frame.time_base = TIME_BASE
-        for packet in codec.encode(frame):
-            made += 1
-            if made <= frames:
-                yield bytes(packet)
+    return codec
+
+
+def _frame(block: S16, pts: int) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout="mono")
+    frame.sample_rate = SAMPLE_RATE
+    frame.pts = pts
+    frame.time_base = TIME_BASE
+    return frame
+
+
+class LiveEncoder:
+    """Encodes what is not known before, 20 ms at a time, as a clip is encoded.
+
+    The codec's state goes on from block to block, and its look-ahead holds the last 6.5 ms back:
+    a block of silence after the last one brings them out.
+    """
+
+    def __init__(self) -> None:
+        self._codec = _encoder()
+        self._pts = 0
+
+    def encode(self, block: S16) -> bytes:
+        """Return the packet of the next 960 samples, s16; takes about 0.2 ms."""
+        made = self._codec.encode(_frame(block, self._pts))
+        self._pts += FRAME
+        return bytes(made[0])
 
 
 @functools.cache

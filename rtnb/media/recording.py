@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from rtnb.media import concealing
 from rtnb.media.aiortc_hooks import RtpArrival
 from rtnb.media.capture import Placed, Receiving, StreamClock, Timeline
+from rtnb.media.listening import Heard
 from rtnb.media.opus import FRAME, SAMPLE_RATE
 from rtnb.runfiles import RunWriter
 
@@ -66,6 +68,8 @@ class Recording:
     ----------
     failure : str or None
         What went wrong when writing, if anything did.
+    listener : callable or None
+        Takes (position, samples, arrived) of all that is decoded, as `listening.Listening` does.
     """
 
     def __init__(self, writer: RunWriter, *, started: float, on_written: Written):
@@ -80,6 +84,7 @@ class Recording:
         self._disk = _disk()
         self.departures = 0
         self.failure: str | None = None
+        self.listener: Heard | None = None
 
     # --- what we sent -----------------------------------------------------------------------------
 
@@ -111,6 +116,8 @@ class Recording:
     def frame(self, samples: S16, position: int) -> None:
         """Take decoded samples, where packets cannot be seen (the fallback path)."""
         self._lay(HEARD, position, samples)
+        if self.listener is not None:
+            self.listener(position, samples, time.monotonic() - self._started)
 
     def _lay(self, channel: int, position: int, samples: S16) -> None:
         late = self._timeline.place(channel, position, samples)
@@ -127,6 +134,10 @@ class Recording:
         for one in placed:
             if one.samples is not None:
                 self._lay(HEARD, one.position, one.samples)
+                if self.listener is not None:
+                    known = one.arrived  # a loss has no arrival
+                    at = time.monotonic() - self._started if known is None else known
+                    self.listener(one.position, one.samples, at)
             self._rows.append(one.row)
 
     # --- to disk ----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from rtnb.audio import Clip, to_pcm
 from rtnb.media import opus
+from rtnb.media.livefeed import LiveFeed
 from rtnb.media.opus import FRAME, SAMPLE_RATE, TIME_BASE
 
 __all__ = [
@@ -204,6 +205,8 @@ class SilentTrack(PacedTrack):
 
 def _blocks(pcm: bytes, encoding: opus.Encoding | None) -> Iterator[tuple[S16, bytes | None]]:
     """Yield a clip as 20 ms blocks, the last one padded, with their packets if it is encoded."""
+    if not pcm:  # the look-ahead alone is nothing that could be heard
+        return
     samples = np.frombuffer(pcm, np.int16)
     for index in itertools.count():
         block = samples[index * FRAME : (index + 1) * FRAME]
@@ -305,21 +308,28 @@ class Playing:
 
 
 class PromptTrack(PacedTrack):
-    """One track for a whole call: silence when idle, clips when told.
+    """One track for a whole call: clips when told, else a live voice if there is one, else silence.
 
     Parameters
     ----------
     encoded
         Deliver Opus packets.
+    live
+        The live voice. While a clip plays it is passed over, never mixed.
     on_block
         Called with (pts, pcm) for every 20 ms that leaves: samples of the track's own clock, and
         s16 mono of shape (960,).
     """
 
     def __init__(
-        self, *, encoded: bool = False, on_block: Callable[[int, S16], None] | None = None
+        self,
+        *,
+        encoded: bool = False,
+        live: LiveFeed | None = None,
+        on_block: Callable[[int, S16], None] | None = None,
     ):
         super().__init__(encoded=encoded)
+        self._live = live
         self._on_block = on_block
         self._playing: deque[Playing] = deque()
 
@@ -366,12 +376,19 @@ class PromptTrack(PacedTrack):
         super().stop()
 
     def _next(self, now: float) -> tuple[S16, bytes | None]:
+        block = self._next_of_clips(now)
+        if self._live is not None:
+            voice = self._live.next(now, overridden=block is not None)
+            block = block or voice
+        return block or (_SILENCE, None)
+
+    def _next_of_clips(self, now: float) -> tuple[S16, bytes | None] | None:
         while self._playing:
             block = self._playing[0]._next(now)
             if block is not None:
                 return block
             self._playing.popleft()
-        return _SILENCE, None
+        return None
 
     def _left(self, pts: int, pcm: S16) -> None:
         if self._on_block is not None:
