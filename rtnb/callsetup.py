@@ -51,7 +51,12 @@ _LONGEST: Final = 300  # characters of a reason that are shown
 
 
 def find_endpoint(
-    endpoint: Any, *, api_key: str | None, base_url: str | None, needs_key: bool
+    endpoint: Any,
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    needs_key: bool,
+    looks_for_key: bool = True,
 ) -> Endpoint:
     """Return the endpoint that ``connect``'s arguments name, with its key.
 
@@ -63,6 +68,8 @@ def find_endpoint(
         As given to ``connect``.
     needs_key
         False where an ephemeral key was given.
+    looks_for_key
+        False where no standard key is to be looked for in environment and secrets.
 
     Raises
     ------
@@ -90,7 +97,10 @@ def find_endpoint(
         return Endpoint.for_peer(target)  # the user's key is not for whatever listens here
     if target is not None and is_azure(target):
         return _with_key(Endpoint.azure(target, api_key), needs_key)  # OpenAI's key is not for it
-    found = key_of_environment(_KEY_NAME) if api_key is None else checked_key(api_key, "api_key=")
+    if api_key is not None:
+        found = checked_key(api_key, "api_key=")
+    else:
+        found = key_of_environment(_KEY_NAME) if looks_for_key else None
     key = None if found is None else found.reveal()
     made = Endpoint.openai(key) if target is None else Endpoint.openai(key, base_url=target)
     return _with_key(made, needs_key)

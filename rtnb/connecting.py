@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,12 +23,15 @@ from rtnb.configuration import (
 )
 from rtnb.dialects import Json
 from rtnb.engine import Engine, shared_engine
+from rtnb.errors import ConfigurationError
 from rtnb.liveline import following
+from rtnb.livesound import SoundOutput, VoiceInput, check_attachable
 from rtnb.progress import Snapshot, of_connecting
 from rtnb.registry import enroll
 from rtnb.runfiles import create_run_folder, discard_run
 from rtnb.session import Session
 from rtnb.signaling import Endpoint, EphemeralKey, as_ephemeral_key
+from rtnb.tokens import fetch_token
 
 __all__ = ["Waiting", "connect", "watched_by"]
 
@@ -52,6 +56,11 @@ def connect(
     ephemeral_key: EphemeralKey | str | None = None,
     base_url: str | None = None,
     ice_servers: Sequence[Json] = (),
+    token_url: str | None = None,
+    token_headers: Mapping[str, str] | None = None,
+    # live sound
+    microphone: VoiceInput | None = None,
+    speaker: SoundOutput | None = None,
     # the run
     record_to: str | os.PathLike[str] | None = None,
     # limits, in seconds; None for none
@@ -86,6 +95,15 @@ def connect(
         Another server that speaks like OpenAI.
     ice_servers
         STUN and TURN servers as dicts (``urls``, ``username``, ``credential``); none by default.
+    token_url
+        A token endpoint that gives out ephemeral keys, such as that of ``rtnb serve``; no standard
+        key is needed then. Where it names a server, and you do not, that one is called.
+    token_headers
+        Headers for it, such as ``{"Authorization": "Bearer …"}``.
+    microphone
+        An `rtnb.Microphone` to speak with; `Session.microphone` changes it later.
+    speaker
+        An `rtnb.Speaker` to hear the replies with; `Session.speaker` changes it later.
     record_to
         The run folder; a fresh one under the system's temporary directory by default.
     timeout
@@ -93,7 +111,8 @@ def connect(
     max_duration
         Seconds after which the call is closed.
     idle_close
-        Seconds without a turn after which the call is closed.
+        Seconds without a turn, and with nothing audible from a microphone, after which the call
+        is closed.
     progress
         Show a live line while this, and each `Session.ask`, waits. None shows it in a notebook and
         on a terminal, unless the environment variable ``RTNB_PROGRESS`` is 0.
@@ -118,14 +137,30 @@ def connect(
         transcription=transcription,
         tools=offered,
     )
+    check_attachable(microphone, "microphone")
+    check_attachable(speaker, "speaker")
     key = as_ephemeral_key(ephemeral_key)
-    place = find_endpoint(endpoint, api_key=api_key, base_url=base_url, needs_key=key is None)
+    if token_url is None:
+        _check_no_headers(token_headers)
+        place = find_endpoint(endpoint, api_key=api_key, base_url=base_url, needs_key=key is None)
+    else:
+        _check_no_key(endpoint, api_key, key)
+        place = _keyless(endpoint, base_url)
     check_tools(place, offered)
-    waiting = Waiting(place, started, mints=key is None and place.shape.mints)
+    mints = token_url is not None or (key is None and place.shape.mints)
+    waiting = Waiting(place, started, mints=mints, token_url=token_url)
     with following(progress) as line:
         line.watch(waiting.how_far)
         if engine is None:
             engine = shared_engine()  # starts while the key is minted
+        took = {}
+        if token_url is not None:
+            began = time.monotonic()
+            key, named = fetch_token(token_url, token_headers, timeout=timeout)
+            took["mint"] = time.monotonic() - began
+            if named is not None and endpoint is None and base_url is None:
+                place = waiting.endpoint = _keyless(None, named)
+                check_tools(place, offered)
         session = waiting.session = Session(
             place,
             engine,
@@ -137,18 +172,42 @@ def connect(
             idle_close=idle_close,
         )
         session._progress = progress
+        session._http.update(took)
         write_run_info(session.folder, place, config, session._id)
         enroll(session)
         try:
             if (watcher := _watcher.get()) is not None:
                 watcher(waiting)
-            session._connect(key, ice_servers, timeout)
+            session._connect(key, ice_servers, timeout - took.get("mint", 0.0))
+            # not before: there is nothing yet that voice could go out on
+            session.microphone = microphone
+            session.speaker = speaker
         except BaseException:  # an interrupt too must not leave a call open
             session.close("connecting failed")
             if not len(session.events):  # or the folder could not be used again
                 discard_run(session.folder)
             raise
         return session
+
+
+def _check_no_key(endpoint: Any, api_key: str | None, key: EphemeralKey | None) -> None:
+    own = isinstance(endpoint, Endpoint) and endpoint.key is not None
+    if api_key is not None or key is not None or own:
+        given = "an endpoint with a key" if own else "api_key= or ephemeral_key="
+        raise ConfigurationError(f"token_url= fetches the key; do not give {given} too.")
+
+
+def _check_no_headers(token_headers: Mapping[str, str] | None) -> None:
+    if token_headers is not None:
+        raise ConfigurationError("token_headers= are for a token endpoint; give token_url= too.")
+
+
+def _keyless(endpoint: Any, base_url: str | None) -> Endpoint:
+    """Return the endpoint that is called with the key of a token endpoint, and no other."""
+    found = find_endpoint(
+        endpoint, api_key=None, base_url=base_url, needs_key=False, looks_for_key=False
+    )
+    return dataclasses.replace(found, key=None)
 
 
 @contextlib.contextmanager
@@ -181,17 +240,22 @@ class Waiting:
         A key is minted first.
     session : Session or None
         Not open yet; closing it gives the call up.
+    token_url : str or None
+        Where the key comes from, if not from the endpoint itself.
     """
 
     endpoint: Endpoint
     started: float  # monotonic seconds
     mints: bool
     session: Session | None = None
+    token_url: str | None = None
 
     def how_far(self) -> Snapshot:
         """Return the phase it is in."""
-        place = urlsplit(self.endpoint.base_url).netloc.rpartition("@")[2]
         seconds, session = time.monotonic() - self.started, self.session
+        if session is None and self.token_url is not None:
+            return of_connecting(_host(self.token_url), seconds, mints=True)
+        place = _host(self.endpoint.base_url)
         if session is None:
             return of_connecting(place, seconds)
         with session.changed:
@@ -203,3 +267,10 @@ class Waiting:
                 mints=self.mints,
                 offered=session.offer is not None,
             )
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except (ValueError, TypeError, AttributeError):  # it is refused in a moment, with the reason
+        return ""

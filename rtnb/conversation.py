@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from rtnb.dialects import GA, Dialect, Json, object_at, text_at
-from rtnb.effects import Effect, RunTool, Send, TurnOver
+from rtnb.effects import Effect, RunTool, Send, TurnBegun, TurnOver
 from rtnb.events import Event
 from rtnb.inputbook import InputBook
 from rtnb.requestbook import RequestBook
@@ -19,8 +19,9 @@ from rtnb.responsebook import ResponseBook
 from rtnb.toolruns import new_calls
 from rtnb.turnover import OpenTurns, Sound
 from rtnb.turnstate import Status, ToolCall, TurnState
+from rtnb.utterances import Utterances
 
-__all__ = ["Conversation", "Effect", "RunTool", "Send", "TurnOver"]
+__all__ = ["Conversation", "Effect", "RunTool", "Send", "TurnBegun", "TurnOver"]
 
 
 class Conversation:
@@ -34,6 +35,8 @@ class Conversation:
         Whether the server stops a reply when it is told to.
     filtered
         Whether the server tells neither the beginning nor the end of a response.
+    listening
+        Returns whether a microphone is attached: speech that no prompt has caused then begins a turn.
 
     Attributes
     ----------
@@ -53,7 +56,14 @@ class Conversation:
         Ids of our events to the ``error`` event that they caused.
     """
 
-    def __init__(self, dialect: Dialect = GA, *, cancels: bool = True, filtered: bool = False):
+    def __init__(
+        self,
+        dialect: Dialect = GA,
+        *,
+        cancels: bool = True,
+        filtered: bool = False,
+        listening: Callable[[], bool] = lambda: False,
+    ):
         self.turns: list[TurnState] = []
         self.session: Json = {}
         self.detection: Json | None = {"type": "server_vad"}  # the service's default
@@ -65,7 +75,8 @@ class Conversation:
         self._cancels = cancels
         self._ids = itertools.count(1)
         self._responses = ResponseBook(self._answered_turn, filtered=filtered)
-        self._input = InputBook(self.turns, self._creates_responses)
+        self._utterances = Utterances(self.turns, listening)
+        self._input = InputBook(self._utterances, self._creates_responses)
         self._sent_ids: dict[str, TurnState | None] = {}
         self._updates: deque[str] = deque()
         self._requests = RequestBook()
@@ -232,6 +243,7 @@ class Conversation:
         turn = self._sent_ids.get(event_id)
         ours = event_id in self._sent_ids
         if event.type == "input_audio_buffer.commit":
+            self._utterances.let_go(event.time)
             self._input.manual_commits += not ours
             return self._restore(turn) if turn is not None else []
         if event.type == "response.create":
@@ -259,10 +271,10 @@ class Conversation:
             if handler is not None:
                 data = event.data
                 handler = self._handlers.get(event.type)  # known for sure once the data is read
-                effects = handler(data, event) if handler is not None else []
+                effects = (handler(data, event) if handler is not None else None) or []
         except (AttributeError, TypeError, ValueError):
             self.malformed.append(event)  # a known type in a shape that is not
-        return [*effects, *self._settle()]
+        return [*self._utterances.taken(), *effects, *self._settle()]
 
     def play_queued(self, turn: TurnState, play: str) -> None:
         """Take note that a clip of the turn is on its way to the track."""
@@ -301,20 +313,22 @@ class Conversation:
         effects: list[Effect] = []
         for turn in self.turns:
             if turn.status == "in_progress":
-                answered = bool(turn.responses)
                 turn.error = turn.error or reason
-                effects += self._finish(turn, "incomplete" if answered else "failed")
+                effects += self._finish(turn, "incomplete" if turn.responses else "failed")
         return effects
 
     # --- events, one method each; `_handlers` says which ------------------------------------------
 
     def _on_session(self, data: Json, event: Event) -> list[Effect]:
-        described = object_at(data, "session")
+        described, place = object_at(data, "session"), ("audio", "input", "turn_detection")
+        before = object_at(self.session, *place)
         self.session = self._dialect.session_from_wire(described) if described else self.session
         if event.type == "session.updated" and self._updates:
             self.acknowledged.add(self._updates.popleft())
         if not self._updates:  # else another change of ours is on its way
             self._note_detection(self.session)
+        if object_at(self.session, *place) != before:
+            self._input.forgotten(data, event)
         return []
 
     def _note_detection(self, session: Json) -> None:
@@ -394,29 +408,23 @@ class Conversation:
             return []
         turn.status = status
         turn.ended = self._sound.now
+        turn.end_voice(turn.ended)
         failed = next((r.error for r in reversed(turn.responses) if r.status == "failed"), None)
         turn.error = turn.error or failed
         return [TurnOver(turn)]
 
 
-_Handler = Callable[[Json, Event], list[Effect]]
+_Handler = Callable[[Json, Event], list[Effect] | None]
 
 
 def _handlers(c: Conversation) -> dict[str, _Handler]:
     """Return the table from GA event type to what is done with it."""
-    noted = c._input.handlers | c._responses.handlers
-    return {kind: _only_noted(note) for kind, note in noted.items()} | {
+    return {
+        **c._input.handlers,
+        **c._responses.handlers,
         "session.created": c._on_session,
         "session.updated": c._on_session,
         "error": c._on_error,
         "response.created": c._on_response_created,
         "response.done": c._on_response_done,
     }
-
-
-def _only_noted(note: Callable[[Json, Event], None]) -> _Handler:
-    def handle(data: Json, event: Event) -> list[Effect]:
-        note(data, event)
-        return []
-
-    return handle

@@ -42,6 +42,8 @@ def _in_progress(seen: Symptoms, found: list[Finding]) -> Finding:
         return Finding("in_progress", f"{going}, and {seen.answered:.2f} s of reply were heard.")
     if found:
         return Finding("in_progress", f"{going}. So far: {found[0].text}")
+    if seen.voice_open:
+        return Finding("in_progress", f"{going}, and somebody is speaking.")
     if seen.kind != "text" and seen.play_ended is None:
         return Finding("in_progress", f"{going}, and its prompt is being played.")
     return Finding("in_progress", f"{going}, and there is no sign of trouble; wait for it.")

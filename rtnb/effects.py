@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rtnb.dialects import Json
 from rtnb.turnstate import ToolCall, TurnState
 
-__all__ = ["Effect", "RunTool", "Send", "TurnOver"]
+__all__ = ["Effect", "RunTool", "Send", "TurnBegun", "TurnOver"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,17 @@ class RunTool:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnBegun:
+    """A voice has begun a turn."""
+
+    turn: TurnState
+
+
+@dataclass(frozen=True, slots=True)
 class TurnOver:
     """A turn has reached its final status."""
 
     turn: TurnState
 
 
-Effect = Send | RunTool | TurnOver
+Effect = Send | RunTool | TurnBegun | TurnOver

@@ -20,12 +20,14 @@ from typing import Any, Final
 from rtnb import messages as m
 from rtnb.audio import Clip, to_pcm
 from rtnb.callsetup import closed_error, service_error, signal, why_closed
-from rtnb.conversation import Conversation, Effect, RunTool, Send, TurnOver
+from rtnb.conversation import Conversation, Effect, RunTool, Send, TurnBegun, TurnOver
 from rtnb.dialects import Json
 from rtnb.engine import Engine, call_id
 from rtnb.errors import CallClosedError, CallError, RtnbError
 from rtnb.events import Event, EventLog
 from rtnb.limits import Limits
+from rtnb.livesound import LiveSound
+from rtnb.measure import AUDIBLE_LEVEL
 from rtnb.meters import Meter
 from rtnb.outbox import Outbox
 from rtnb.prompts import as_prompt
@@ -34,14 +36,14 @@ from rtnb.registry import leave
 from rtnb.runaudio import RunAudio
 from rtnb.sdp import SdpView, max_message_size
 from rtnb.signaling import Endpoint, EphemeralKey
-from rtnb.toolruns import run_call
+from rtnb.toolruns import run_call, tool_name
 from rtnb.tools import Tool
 from rtnb.turnfiles import TurnFiles
 from rtnb.turnlist import Turns
 from rtnb.turns import Turn
 from rtnb.turnstate import TurnState
 
-__all__ = ["LiveCall", "tool_schema"]
+__all__ = ["LiveCall"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +105,16 @@ class LiveCall(Recorded):
         self._out = Outbox(engine, self._id, endpoint.dialect)
         self._started = started
         self._config = config
+        self._sound = LiveSound(self._id, self._out.send, started)
+        self._cut = False  # listeners are to be told that the reply was cut
         self._conversation = Conversation(
-            endpoint.dialect, cancels=endpoint.shape.cancels, filtered=endpoint.shape.filtered
+            endpoint.dialect,
+            cancels=endpoint.shape.cancels,
+            filtered=endpoint.shape.filtered,
+            listening=lambda: self._sound.listening,
         )
         self._files = TurnFiles(folder, lambda text: self._out.send(m.Note(self._id, text)))
-        self._tools: dict[str, Tool | Json] = {_tool_name(t): t for t in tools}
+        self._tools: dict[str, Tool | Json] = {tool_name(t): t for t in tools}
         self._reached: dict[str, float] = {}
         self._http: dict[str, float] = {}
         self._stats: dict[int, Json] = {}
@@ -168,9 +175,8 @@ class LiveCall(Recorded):
 
         An empty change changes nothing, and is acknowledged all the same.
         """
-        timeout = _GRACE if self._conversation.session else _SHORT
         change = {k: v for k, v in self._config.items() if k not in ("model", "type")}
-        self.update(change, timeout=timeout)
+        self.update(change, timeout=_GRACE if self._conversation.session else _SHORT)
 
     def _until(self, ready: Callable[[], bool], deadline: float, what: str) -> None:
         if not self._wait(ready, deadline - time.monotonic()):
@@ -220,15 +226,24 @@ class LiveCall(Recorded):
     # --- what arrives -----------------------------------------------------------------------------
 
     def _on_message(self, message: m.Message) -> None:
+        # not under the lock: what is attached has locks of its own, and may be slow
+        if isinstance(message, m.AudioHeard):
+            return self._sound.take(message)
+        if isinstance(message, m.Closed):
+            self._sound.close()
         with self.changed:
             self._act(self._take(message))
             self.changed.notify_all()
+            cut, self._cut = self._cut, False
+        if cut:
+            self._sound.take(None)
 
     def _take(self, message: m.Message) -> list[Effect]:
         talk = self._conversation
         match message:
             case m.EventArrived():
                 event = self._logged(message.text, message.time, "received")
+                self._cut |= event.type == "output_audio_buffer.cleared"
                 return talk.received(event)
             case m.EventSent():
                 event = self._logged(message.text, message.time, "sent")
@@ -280,7 +295,8 @@ class LiveCall(Recorded):
 
     def _check_limits(self, now: float) -> None:
         busy = any(turn.status == "in_progress" for turn in self.turns[-3:])
-        reason = self._limits.passed(now, busy=busy)
+        speaking = self._sound.listening and self._meters["sent"].level > AUDIBLE_LEVEL
+        reason = self._limits.passed(now, busy=busy or speaking)
         if reason is not None and self.state == "open":
             threading.Thread(target=self.close, args=(reason,), daemon=True).start()
 
@@ -293,6 +309,8 @@ class LiveCall(Recorded):
                     self._out.send_event(effect.event)
                 case RunTool():
                     self._start_tool(effect)
+                case TurnBegun():
+                    self._begun(effect.turn, None, [])
                 case TurnOver():
                     self._finish_turn(effect.turn)
 
@@ -357,6 +375,7 @@ class LiveCall(Recorded):
             if self._closed is None and self._out.send(m.Close(self._id, reason)):
                 self._wait(lambda: self._closed is not None, _CLOSE)
             self.state = "closed"
+        self._sound.close()
         self._files.close()
         leave(self)
         self._hang_up()
@@ -409,12 +428,3 @@ class LiveCall(Recorded):
             raise closed_error(self._closed, self.endpoint)
         if self.state in ("closing", "closed"):
             raise CallClosedError("The session is closed; call rtnb.connect again.")
-
-
-def _tool_name(tool: Tool | Json) -> str:
-    return tool.name if isinstance(tool, Tool) else str(tool.get("name"))
-
-
-def tool_schema(tool: Tool | Json) -> Json:
-    """Return what a session object says of a tool."""
-    return tool.schema if isinstance(tool, Tool) else tool

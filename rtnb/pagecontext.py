@@ -4,8 +4,10 @@ ipykernel 7 serves a widget's messages on the subshell whose message the widget 
 on the main thread, which waits for the running cell, after it has published in any other context.
 A thread that answers a page therefore publishes in the context of the page's last message. A page
 that is gone takes its subshell along, so the context is a lease: each message renews it, and it is
-given back when no message has come for a while. Earlier kernels have no subshells; there the
-context changes nothing.
+given back when no message has come for a while. What is published then is so in the context of the
+cell that made the widget, which is served on the main thread: a thread without any publishes in
+that of the last message of all, which may be of a page that is gone. Earlier kernels have no
+subshells; there the context changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _T = TypeVar("_T")
 class PageContext:
     """The context of a page's last message, kept for as long as the page can be there.
 
-    It may be used from several threads at once.
+    It may be used from several threads at once. It is to be made where the widget is.
 
     Parameters
     ----------
@@ -36,6 +38,7 @@ class PageContext:
     def __init__(self, lease: float = LEASE):
         self._lock = threading.Lock()
         self._seconds = lease
+        self._cell = contextvars.copy_context()
         self._context: contextvars.Context | None = None
         self._until = 0.0
 
@@ -52,7 +55,8 @@ class PageContext:
         Parameters
         ----------
         change
-            What publishes. Without a context, or when the lease is out, it is called plainly.
+            What publishes. Without a message, or when the lease is out, it is called in the context
+            in which this was made.
 
         Returns
         -------
@@ -61,15 +65,14 @@ class PageContext:
         """
         with self._lock:
             context = self._context if time.monotonic() < self._until else None
-        if context is None:
-            return change()
-        return context.copy().run(change)  # a context itself can be entered once at a time
+        # a context itself can be entered once at a time
+        return (self._cell if context is None else context).copy().run(change)
 
     def rest(self, *, over: bool = False) -> bool:
         """Give the context back when the lease is out.
 
-        Whoever gets True publishes something once more: only then is what the page says next
-        served on the main thread.
+        Whoever gets True publishes something once more with `run`: only then is what the page says
+        next served on the main thread.
 
         Parameters
         ----------

@@ -95,6 +95,8 @@ def of_turn(
         return Snapshot(what, f"tool {names} running", seconds, None, "tool")
     if any(r.audio_started is not None and r.audio_ended is None for r in turn.responses):
         return Snapshot(what, "reply sounding", seconds, levels.get("heard"), "reply")
+    if turn.voice_open or (turn.holding and not turn.plays):
+        return Snapshot(what, "listening", seconds, levels.get("sent"), "prompt")
     if turn.plays and turn.play_ended is None:
         return Snapshot(what, "playing prompt", seconds, levels.get("sent"), "prompt")
     if any(r.done is None and r.parts and not r.audio_expected for r in turn.responses):

@@ -24,7 +24,7 @@ from rtnb.runfiles import EVENTS, RUN, TURNS, runs_root
 from rtnb.sessionview import call_body, call_text
 from rtnb.turnlist import Turns
 from rtnb.turns import Turn
-from rtnb.turnstate import TurnState
+from rtnb.turnstate import VOICE, TurnState
 
 __all__ = ["Run", "copy_run", "cut_turn", "open_run", "recent_runs"]
 
@@ -226,18 +226,36 @@ def _rebuilt(
         if ended is not None and "status" in ended and "time" in ended:
             turn.status, turn.ended = ended["status"], ended["time"]
             turn.error = ended.get("error")
+            turn.end_voice(turn.ended)
     conversation.heard(end, ())  # what was heard in full, but not noted as ended, is complete
     conversation.closed(end, "The recording ended before the turn did.")
     return conversation.turns
+
+
+def _begun(record: dict[str, Any], number: int, time: float) -> TurnState:
+    turn = TurnState(number, str(record.get("kind")), time, touched=time)
+    turn.name, turn.text = record.get("name"), record.get("text")
+    _note_voice(turn, record.get("voice"))
+    if turn.play_started is not None:  # a voice has begun before the service could tell
+        turn.started = turn.play_started
+    return turn
+
+
+def _note_voice(turn: TurnState, start: Any) -> None:
+    turn.plays.pop(VOICE, None)
+    if isinstance(start, int | float):
+        turn.plays[VOICE] = (float(start), None)
 
 
 def _apply_record(conversation: Conversation, record: dict[str, Any], time: float) -> None:
     play = str(record.get("play"))
     match record.get("record"):
         case "turn":
-            turn = TurnState(len(conversation.turns) + 1, str(record.get("kind")), time)
-            turn.name, turn.text, turn.touched = record.get("name"), record.get("text"), time
-            conversation.turns.append(turn)
+            conversation.turns.append(_begun(record, len(conversation.turns) + 1, time))
+        case "voice":
+            for turn in conversation.turns:
+                if turn.number == record.get("turn"):
+                    _note_voice(turn, record.get("start"))
         case "request":
             for turn in conversation.turns:
                 if turn.number == record.get("turn"):

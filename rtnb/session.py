@@ -19,15 +19,17 @@ from rtnb.callsetup import check_tools, phases
 from rtnb.conversation import Send
 from rtnb.dialects import Json
 from rtnb.eventtext import plain
-from rtnb.livecall import LiveCall, tool_schema
+from rtnb.livecall import LiveCall
 from rtnb.liveline import following
+from rtnb.livesound import SoundOutput, VoiceInput, check_attachable
 from rtnb.progress import Snapshot, of_turn
 from rtnb.prompts import as_prompt
 from rtnb.runs import copy_run
 from rtnb.sessionview import call_body, call_text
+from rtnb.toolruns import tool_schema
 from rtnb.tools import Tool
 from rtnb.turns import Turn
-from rtnb.turnstate import TurnState
+from rtnb.turnstate import VOICE, TurnState
 
 __all__ = ["Session"]
 
@@ -136,9 +138,11 @@ class Session(LiveCall):
     def push_to_talk(self) -> Iterator[Turn]:
         """Hold a turn open: turn detection off on entry; commit, response, restored on exit.
 
-        The commit leaves 200 ms after the last sample. Within it, `Turn.play` adds clips.
+        What is said into `microphone` meanwhile is of this turn, and `Turn.play` adds clips. The
+        commit leaves 200 ms after the last sample of both.
         """
         state = self._hold()
+        fed = self._sound.fed
         turn = next(one for one in self.turns if one._state is state)
         try:
             yield turn
@@ -149,9 +153,20 @@ class Session(LiveCall):
             raise
         with self.changed:
             if self._closed is None and state.status == "in_progress":
+                self._note_voice(state, self._sound.fed > fed)
                 # an empty clip queues behind the others: its end is theirs
                 then = self._conversation.commit_events(state)
                 self._play_clip(state, b"", then)
+
+    def _note_voice(self, state: TurnState, said: bool) -> None:
+        """Take note, at the end of push-to-talk, of whether anything was said live."""
+        if said == (VOICE in state.plays):
+            return
+        if said:  # the microphone was attached meanwhile
+            state.plays[VOICE] = (state.started, None)
+        else:
+            del state.plays[VOICE]
+        self._files.voice(state, self._now())
 
     def _hold(self) -> TurnState:
         """Turn turn detection off, acknowledged, and begin a turn that is held open."""
@@ -161,9 +176,14 @@ class Session(LiveCall):
             with self.changed:
                 self._check_open()
                 if self._conversation.speaking:
+                    self._sound.take(None)
                     self._act(self._conversation.interrupt())
+                for spoken in [one for one in self._conversation.turns if one.half_said]:
+                    self._act(self._conversation.abandon(spoken, self._now()))
                 state, effects = self._conversation.begin_turn(self._now(), "push_to_talk")
                 state.restore = before
+                if self._sound.microphone is not None:
+                    state.plays[VOICE] = (state.started, None)
                 self._begun(state, None, [*effects, Send({"type": "input_audio_buffer.clear"})])
                 return state
         except BaseException:  # an interrupt too must not leave turn detection off
@@ -176,7 +196,8 @@ class Session(LiveCall):
     def interrupt(self, *, timeout: float = 5.0) -> None:
         """Stop the reply: cancel the response, clear its sound, and wait until the turn is over.
 
-        A turn that has no response yet is ended too: its prompt stops, and no answer is wanted.
+        A turn that has no response yet is ended too: its prompt stops, and no answer is wanted,
+        nor to what somebody is saying meanwhile.
         Where the server cannot be told to stop (speaches), the turn is over all the same, and its
         sound goes on; a warning says so.
         """
@@ -192,6 +213,7 @@ class Session(LiveCall):
             if self._conversation.speaking or any(turn.responses for turn in current):
                 self._act(self._conversation.interrupt())
             self._act(self._conversation.drop_unanswered(self._now()))
+        self._sound.take(None)  # what the page has not played yet is not to be heard
         for turn in current:
             turn.wait(timeout)
         states = [turn._state for turn in current]
@@ -220,6 +242,34 @@ class Session(LiveCall):
             {"tools": [tool_schema(t) for t in self._tools.values()], "tool_choice": "auto"}
         )
         return function
+
+    # --- live sound -------------------------------------------------------------------------------
+
+    @property
+    def microphone(self) -> VoiceInput | None:
+        """The `rtnb.Microphone` that feeds this call; set it to another one, or to None."""
+        return self._sound.microphone
+
+    @microphone.setter
+    def microphone(self, microphone: VoiceInput | None) -> None:
+        if microphone is not None:
+            check_attachable(microphone, "microphone")
+            self._check_open()
+            self._sound.push_to_talk = self.push_to_talk
+            self._sound.figures = lambda: self.stats().get("microphone")
+        self._sound.take_microphone(microphone)
+
+    @property
+    def speaker(self) -> SoundOutput | None:
+        """The `rtnb.Speaker` that plays this call; set it to another one, or to None."""
+        return self._sound.speaker
+
+    @speaker.setter
+    def speaker(self, speaker: SoundOutput | None) -> None:
+        if speaker is not None:
+            check_attachable(speaker, "speaker")
+            self._check_open()
+        self._sound.take_speaker(speaker)
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -260,7 +310,8 @@ class Session(LiveCall):
 
         Those that `CallQuality` has too go by its names. Besides: ``concealment``, the method in use;
         ``round_trip`` and ``clock_uncertainty`` in seconds, None while unknown; ``segments`` and
-        ``streams`` of what was heard; ``late_samples``; ``fallbacks``, a sentence each.
+        ``streams`` of what was heard; ``late_samples``; ``fallbacks``, a sentence each;
+        ``microphone``, the counters of the live voice, where there was any.
 
         Parameters
         ----------
@@ -290,7 +341,16 @@ class Session(LiveCall):
             f"run {plain(self.folder.name)}>"
         )
 
+    def _attached(self) -> str | None:
+        """Return what is attached to it in words; None of nothing."""
+        ends = {"microphone": self.microphone, "speaker": self.speaker}
+        names = [name for name, end in ends.items() if end is not None]
+        return f"{' and '.join(names)} attached" if names else None
+
     def _said(self) -> str:
+        return ", ".join(filter(None, [self._audible(), self._attached()]))
+
+    def _audible(self) -> str:
         sent, heard = (self._meters[side].audible for side in ("sent", "heard"))
         return f"{sent:.1f} s sent, {heard:.1f} s heard"
 
@@ -299,12 +359,13 @@ class Session(LiveCall):
             ("endpoint", self.endpoint.base_url),
             ("model", self.model or "the server's default"),
             ("voice", self.voice),
-            ("elapsed", f"{self.elapsed:.1f} s; audible: {self._said()}"),
+            ("elapsed", f"{self.elapsed:.1f} s; audible: {self._audible()}"),
             (
                 "recorded",
                 f"{self.audio.duration:.1f} s, {_html.counted(len(self.events), 'event')}",
             ),
             *self._figures(),
+            ("live sound", self._attached()),
             ("run", self.folder.name),
             ("ended", self.ended if self.failure is None else None),
         ]

@@ -70,7 +70,8 @@ class Symptoms:
 
     Attributes
     ----------
-    number, kind, status, error, started, ended, requested, play_started, play_ended, holding
+    number, kind, status, error, started, ended, requested : object
+    play_started, play_ended, holding, voice_open : object
         As in its `TurnState`.
     now : float
         How far the call has come.
@@ -115,6 +116,7 @@ class Symptoms:
     play_started: float | None = None
     play_ended: float | None = None
     holding: bool = False
+    voice_open: bool = False
     now: float = 0.0
     answered: float = 0.0
     transcript: str = ""
@@ -223,6 +225,7 @@ def symptoms_of(turn: Any) -> Symptoms:
         play_started=state.play_started,
         play_ended=state.play_ended,
         holding=state.holding,
+        voice_open=state.voice_open,
         now=max(source.audio.duration, state.touched),
         answered=answered,
         transcript=turn.transcript,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rtnb.dialects import Json
 from rtnb.tools import Tool, ToolOutcome
 from rtnb.turnstate import ToolCall, TurnState
 
-__all__ = ["new_calls", "run_call"]
+__all__ = ["new_calls", "run_call", "tool_name", "tool_schema"]
 
 
 def new_calls(turn: TurnState, items: Any, time: float) -> list[ToolCall]:
@@ -59,3 +60,13 @@ def run_call(tool: Tool | None, name: str, arguments: str, *, limit: int) -> Too
 
 def _failed(message: str) -> ToolOutcome:
     return ToolOutcome(json.dumps({"error": message}), message)
+
+
+def tool_name(tool: Tool | Json) -> str:
+    """Return the name of a tool, or of what a session object says of one."""
+    return tool.name if isinstance(tool, Tool) else str(tool.get("name"))
+
+
+def tool_schema(tool: Tool | Json) -> Json:
+    """Return what a session object says of a tool."""
+    return tool.schema if isinstance(tool, Tool) else tool

@@ -15,7 +15,7 @@ from typing import Any, Final
 from rtnb.events import Event
 from rtnb.runs import cut_turn
 from rtnb.turns import Turn
-from rtnb.turnstate import ToolCall, TurnState
+from rtnb.turnstate import VOICE, ToolCall, TurnState
 
 __all__ = ["TurnFiles"]
 
@@ -43,8 +43,20 @@ class TurnFiles:
 
     def turn(self, state: TurnState) -> None:
         """Note that a turn has begun."""
-        about = {"turn": state.number, "kind": state.kind, "name": state.name, "text": state.text}
-        self._record("turn", state.started, **about)
+        about: dict[str, Any] = {
+            "turn": state.number,
+            "kind": state.kind,
+            "name": state.name,
+            "text": state.text,
+        }
+        if VOICE in state.plays:  # from when on what is said live is of it
+            about["voice"] = state.plays[VOICE][0]
+        # when that was known: a voice has begun before the service could tell
+        self._record("turn", state.touched, **about)
+
+    def voice(self, state: TurnState, at: float) -> None:
+        """Note from when on what is said live is of a turn that is held open, if it is."""
+        self._record("voice", at, turn=state.number, start=state.plays.get(VOICE, (None,))[0])
 
     def play(self, state: TurnState, play: str, at: float) -> None:
         """Note that a clip was queued for a turn."""

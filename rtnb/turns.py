@@ -101,13 +101,18 @@ class Turn:
         return self._state.number
 
     @property
+    def kind(self) -> str:
+        """How it was begun: audio, text, push_to_talk, or microphone, which is by voice."""
+        return self._state.kind
+
+    @property
     def name(self) -> str | None:
-        """The prompt's file or sample name, if it has one."""
+        """The prompt's file or sample name, if it has one; ``"microphone"`` if a voice began it."""
         return self._state.name
 
     @property
     def started(self) -> float:
-        """When it was begun, in seconds on the call's clock."""
+        """When it was begun, in seconds on the call's clock; by voice, from when on it is looked at."""
         return self._state.started
 
     @property

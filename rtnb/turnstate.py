@@ -6,9 +6,12 @@ All times are seconds on the call's clock.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-__all__ = ["ResponseState", "Status", "ToolCall", "TurnState"]
+__all__ = ["VOICE", "ResponseState", "Status", "ToolCall", "TurnState"]
+
+VOICE: Final = "microphone"
+"What is said live goes by this name: the kind of a turn that a voice began, and its playing."
 
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete", "no_reply"]
 
@@ -108,15 +111,18 @@ class TurnState:
     number : int
         Counted from 1.
     kind : str
-        ``"audio"``, ``"text"`` or ``"push_to_talk"``.
+        ``"audio"``, ``"text"``, ``"push_to_talk"``, or ``"microphone"`` for one that a voice began.
     started, ended : float or None
         When it was begun, and when nothing more was to come.
     name, text : str or None
         The clip's name, or the prompt's text.
     plays : dict
-        Id of each playing to its (start, end); None where that has not come yet.
+        Id of each playing to its (start, end); None where that has not come yet. ``"microphone"`` is
+        what was said live.
     requested : float or None
         When ``response.create`` was sent, if it was.
+    committed : float or None
+        When the service last told that it had taken what was said for an item.
     """
 
     number: int
@@ -129,6 +135,7 @@ class TurnState:
     error: str | None = None
     plays: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
     requested: float | None = None
+    committed: float | None = None
     transcripts: dict[str, str] = field(default_factory=dict)
     transcription_error: str | None = None
     responses: list[ResponseState] = field(default_factory=list)
@@ -152,3 +159,20 @@ class TurnState:
         """When the last sample of the prompt had left; None while it plays."""
         ends = [end for _, end in self.plays.values()]
         return None if not ends or None in ends else max(e for e in ends if e is not None)
+
+    @property
+    def voice_open(self) -> bool:
+        """Whether somebody is speaking live, as far as is known."""
+        return VOICE in self.plays and self.plays[VOICE][1] is None
+
+    @property
+    def half_said(self) -> bool:
+        """Whether a voice has begun it, and the service has not taken all of it for an item yet."""
+        going_on = self.kind == VOICE and self.status == "in_progress"
+        return going_on and (self.voice_open or self.committed is None)
+
+    def end_voice(self, time: float) -> None:
+        """Take note that what is said live ended at `time`, if it is not over."""
+        if self.voice_open:
+            start = self.plays[VOICE][0]
+            self.plays[VOICE] = (start, time if start is None else max(start, time))

@@ -11,6 +11,7 @@ from rtnb.clipview import ClipView, Role, clip_body, clip_text
 from rtnb.eventtext import plain
 from rtnb.prices import Cost
 from rtnb.sessionview import scaled_bar
+from rtnb.turnstate import VOICE
 
 __all__ = [
     "ToolView",
@@ -113,7 +114,9 @@ class TurnView:
 
     @property
     def title(self) -> str:
-        """What the prompt is called, or said."""
+        """What the prompt is called, or said; both where a voice said it."""
+        if self.name == VOICE and self.said:
+            return f"{self.name}: {self.said}"
         return self.name or self.said or ("text" if self.text else "audio")
 
     @property

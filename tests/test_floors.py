@@ -31,10 +31,10 @@ FLOORS: Final = {
         "turnlist sessionview progress liveline recorded runs plots plotting plotting.canvas "
         "plotting.lanes plotting.lettering plotting.network plotting.sound plotting.spans "
         "plotting.spectrogram plotting.timeline plotting.waterfall "
-        "prompts configuration shapes effects symptoms unanswered  verdicts"
+        "prompts configuration shapes effects symptoms unanswered utterances verdicts"
     ),
     3: "_http endpoints signaling httperrors callsetup engine tokens",
-    4: "limits outbox livecall  session registry turnfiles connecting",
+    4: "limits outbox livecall livesound session registry turnfiles connecting",
     5: (
         "batch followed  inspector  panel panel.calls panel.console "
         "panel.controls panel.form panel.parts panel.picker panel.record panel.state "

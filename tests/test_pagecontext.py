@@ -47,9 +47,18 @@ def in_a_thread(call: Callable[[], Any]) -> Any:
         return pool.submit(call).result(30)
 
 
-def test_without_a_message_nothing_changes() -> None:
-    """Before the page has said anything a change runs plainly."""
-    assert in_a_thread(lambda: PageContext().run(WHO.get)) == "nobody"
+def test_without_a_message_a_change_runs_where_the_widget_was_made() -> None:
+    """Before the page has said anything, and when its context was given back, in any thread."""
+
+    def made() -> PageContext:
+        WHO.set("cell")
+        return PageContext()
+
+    page = contextvars.copy_context().run(made)
+    assert in_a_thread(lambda: page.run(WHO.get)) == "cell"
+    hear(page, "page")
+    page.rest(over=True)
+    assert in_a_thread(lambda: page.run(WHO.get)) == "cell"
 
 
 def test_a_change_runs_in_the_context_of_the_last_message(clock: Clock) -> None:
@@ -69,7 +78,7 @@ def test_a_change_leaves_the_context_as_it_was(clock: Clock) -> None:
 
 
 def test_the_lease_runs_out(clock: Clock) -> None:
-    """After 30 s without a message a change runs plainly; a message renews the lease."""
+    """After 30 s without a message it is not used; a message renews the lease."""
     page = PageContext()
     hear(page, "page")
     clock.now += 29
@@ -100,7 +109,7 @@ def test_the_context_is_given_back_once(clock: Clock) -> None:
 
 
 def test_the_context_is_given_back_when_all_is_over(clock: Clock) -> None:
-    """Then the lease does not matter, and a change runs plainly."""
+    """Then the lease does not matter."""
     page = PageContext()
     hear(page, "page")
     assert page.rest(over=True)
