@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
     from rtnb.media.tracks import FileTrack as FileTrack
     from rtnb.media.tracks import PromptTrack as PromptTrack
     from rtnb.media.tracks import SilentTrack as SilentTrack
+    from rtnb.microphone import Microphone as Microphone
     from rtnb.panel.console import Panel as Panel
     from rtnb.peer.handle import Peer as Peer
     from rtnb.prompts import sample as sample
@@ -49,6 +50,7 @@ _PUBLIC: typing.Final = {
     "EventLog": ("rtnb.events", "EventLog"),
     "Explanation": ("rtnb.explaining", "Explanation"),
     "FileTrack": ("rtnb.media.tracks", "FileTrack"),
+    "Microphone": ("rtnb.microphone", "Microphone"),
     "Panel": ("rtnb.panel.console", "Panel"),
     "Peer": ("rtnb.peer.handle", "Peer"),
     "PromptTrack": ("rtnb.media.tracks", "PromptTrack"),

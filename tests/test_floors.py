@@ -22,8 +22,8 @@ FLOORS: Final = {
     0: "errors _plain _nested _html clipview _masking messages _process _bundled _notebook",
     1: (
         "audio _audiofile events eventrows eventtext eventview eventwindow measure meters pagecontext "
-        "packets  prices quality sdp runfiles runaudio frames traffic voiceactivity "
-        " "
+        "packets  prices quality sdp runfiles runaudio frames traffic voiceactivity voicehold "
+        "voicetake voiceupload"
     ),
     2: (
         "causes diagnosing dialects explaining latencies turnstate turnover inputbook requestbook "
@@ -36,10 +36,10 @@ FLOORS: Final = {
     3: "_http endpoints signaling httperrors callsetup engine tokens",
     4: "limits outbox livecall livesound session registry turnfiles connecting",
     5: (
-        "batch followed  inspector  panel panel.calls panel.console "
+        "batch followed  inspector microphone panel panel.calls panel.console "
         "panel.controls panel.form panel.parts panel.picker panel.record panel.state "
         "panel.views  panel.work "
-        " together  "
+        " together   voicepage"
     ),
     6: "__init__ cli  testing",
 }
