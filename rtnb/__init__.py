@@ -36,6 +36,7 @@ if typing.TYPE_CHECKING:
     from rtnb.session import Session as Session
     from rtnb.signaling import Endpoint as Endpoint
     from rtnb.signaling import EphemeralKey as EphemeralKey
+    from rtnb.speaker import Speaker as Speaker
     from rtnb.tools import Tool as Tool
     from rtnb.turnlist import Turns as Turns
     from rtnb.turns import Turn as Turn
@@ -58,6 +59,7 @@ _PUBLIC: typing.Final = {
     "Run": ("rtnb.runs", "Run"),
     "Session": ("rtnb.session", "Session"),
     "SilentTrack": ("rtnb.media.tracks", "SilentTrack"),
+    "Speaker": ("rtnb.speaker", "Speaker"),
     "Tool": ("rtnb.tools", "Tool"),
     "Turn": ("rtnb.turns", "Turn"),
     "Turns": ("rtnb.turnlist", "Turns"),

@@ -22,7 +22,7 @@ FLOORS: Final = {
     0: "errors _plain _nested _html clipview _masking messages _process _bundled _notebook",
     1: (
         "audio _audiofile events eventrows eventtext eventview eventwindow measure meters pagecontext "
-        "packets  prices quality sdp runfiles runaudio frames traffic voiceactivity voicehold "
+        "packets playout prices quality sdp runfiles runaudio frames traffic voiceactivity voicehold "
         "voicetake voiceupload"
     ),
     2: (
@@ -39,7 +39,7 @@ FLOORS: Final = {
         "batch followed  inspector microphone panel panel.calls panel.console "
         "panel.controls panel.form panel.parts panel.picker panel.record panel.state "
         "panel.views  panel.work "
-        " together   voicepage"
+        " speaker together   voicepage"
     ),
     6: "__init__ cli  testing",
 }
