@@ -1,6 +1,7 @@
 """Pictures of what rtnb shows in JupyterLab, in both themes, for the eye and for the README.
 
-``python -m tests.screenshots [OUT [NAME ...]]`` shoots all scenes and notebooks, or those named;
+``python -m tests.screenshots [OUT [NAME ...]]`` shoots all scenes, the notebooks and a conversation,
+or those named;
 ``python -m tests.screenshots --readme`` makes the README's pictures anew.
 """
 
@@ -24,6 +25,7 @@ import rtnb
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser_rig import Lab, artifacts, new_page, running_browser, running_lab
+from spoken_page import conversation, draw
 
 __all__ = ["SCENES", "Scene", "shoot", "shoot_notebook"]
 
@@ -71,7 +73,7 @@ def use_panel(lab: Lab, page: Page) -> None:
     panel = lab.output(page, -1)
     lab.screenshot(page, "panel-before", panel)
     panel.get_by_role("button", name="Connect", exact=True).click()
-    status = panel.get_by_role("status")
+    status = panel.locator(".rtnb-status").last
     expect(status).to_contain_text("Connected. Choose a prompt", timeout=PATIENCE)
     panel.get_by_role("button", name="Send prompt").click()
     expect(status).to_contain_text("reply sounding", timeout=PATIENCE)
@@ -93,6 +95,35 @@ def use_panel(lab: Lab, page: Page) -> None:
         lab.screenshot(page, f"panel-{tab.lower()}", panel)
 
 
+def speak_to_panel(lab: Lab, page: Page) -> None:
+    """Connect and speak into a panel, with pictures on the way; it is left after the call."""
+    panel = lab.output(page, -1)
+    status = panel.locator(".rtnb-status").last
+    panel.get_by_role("button", name="Connect", exact=True).click()
+    expect(status).to_contain_text("Connected. Choose a prompt", timeout=PATIENCE)
+    panel.locator(".rtnb-mic").get_by_role("button", name="Start").click()
+    expect(status).to_contain_text("Connected and listening", timeout=PATIENCE)
+    lab.screenshot(page, "voice-listening", panel)
+    expect(status).to_contain_text("You are speaking", timeout=PATIENCE)
+    lab.screenshot(page, "voice-speaking", panel)
+    expect(status).to_contain_text("The reply is being heard", timeout=PATIENCE)
+    lab.screenshot(page, "voice-heard-light", panel)
+    lab.theme(page, dark=True)
+    lab.screenshot(page, "voice-heard-dark", panel)
+    expect(status).to_contain_text("Connected and listening", timeout=PATIENCE)
+    panel.get_by_role("tab", name="Turns").click()
+    expect(panel.get_by_text("first audio").first).to_be_visible(timeout=PATIENCE)
+    panel.get_by_role("button", name="Hang up").click()
+    expect(status).to_contain_text("The call is over", timeout=PATIENCE)
+
+
+def voice(folder: Path) -> Path:
+    """Write what the browser's microphone hears: a prompt, and a long silence after it."""
+    prompt = rtnb.sample("tell_me_a_story").resample(48_000)
+    said = rtnb.Clip.silence(3.0) + prompt + rtnb.Clip.silence(60.0)
+    return said.write(folder / "voice.wav")
+
+
 def follow_events(lab: Lab, page: Page) -> None:
     """Wait until the inspector has all 10,000 events, and its newest row is in the page."""
     inspector = lab.output(page, -1).locator("[data-total]")
@@ -110,6 +141,7 @@ SCENES = (
     Scene("batch", ('rtnb.replay(rtnb.samples()[:3], peer, voices=["marin", "ash"])',)),
     Scene("first_call", (f"{CALL}\n{ASK}\nturn",), whole=True),
     Scene("panel", ("panel = rtnb.Panel()\npanel",), act=use_panel),
+    Scene("voice", ("panel = rtnb.Panel()\npanel",), act=speak_to_panel),
 )
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 README = {"first_call-light": "turn", "panel-light": "panel"}
@@ -154,6 +186,22 @@ def shoot_notebook(name: str, lab: Lab, browser: Browser) -> list[Path]:
     return shots
 
 
+def shoot_conversation() -> list[Path]:
+    """Talk with a voice in JupyterLab, and return pictures of it and of the run's timeline."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        rtnb.Peer() as peer,
+        running_lab(Path(tempfile.mkdtemp(dir=folder))) as lab,
+        conversation(lab, peer.url, Path(folder)) as (page, widgets, run),
+    ):
+        shots = []
+        for theme in ("light", "dark"):
+            lab.theme(page, dark=theme == "dark")
+            shots.append(lab.screenshot(page, f"conversation-after-{theme}", widgets))
+        draw(rtnb.open_run(run))
+    return sorted({*shots, *artifacts().glob("conversation-*.png")})
+
+
 def main(arguments: list[str]) -> int:
     """Shoot what is asked for, and say where the pictures are."""
     for_readme = arguments == ["--readme"]
@@ -166,7 +214,7 @@ def main(arguments: list[str]) -> int:
         tempfile.TemporaryDirectory() as folder,
         rtnb.Peer() as peer,
         running_lab(Path(folder)) as lab,
-        running_browser() as browser,
+        running_browser((f"--use-file-for-fake-audio-capture={voice(Path(folder))}",)) as browser,
     ):
         for scene in chosen:
             before = time.monotonic()
@@ -175,6 +223,9 @@ def main(arguments: list[str]) -> int:
         for name in tutorials:
             shots = ", ".join(path.name for path in shoot_notebook(name, lab, browser))
             sys.stdout.write(f"{shots or name}\n")
+    if "conversation" in names or not names:
+        # in a browser of its own, whose microphone begins to speak when it is started
+        sys.stdout.write(f"{', '.join(path.name for path in shoot_conversation())}\n")
     if for_readme:
         IMAGES.mkdir(exist_ok=True)
         for shot, image in README.items():

@@ -37,8 +37,8 @@ FLOORS: Final = {
     4: "limits outbox livecall livesound session registry turnfiles connecting",
     5: (
         "batch followed  inspector microphone panel panel.calls panel.console "
-        "panel.controls panel.form panel.parts panel.picker panel.record panel.state "
-        "panel.views  panel.work "
+        "panel.controls panel.form panel.parts panel.picker panel.record panel.state panel.turnboxes "
+        "panel.views panel.voice panel.work "
         " speaker together   voicepage"
     ),
     6: "__init__ cli  testing",

@@ -98,7 +98,7 @@ def saved(lab: Lab, browser: Browser, brief_peer: rtnb.Peer) -> Path:
         lab.open(notebook, page)
         for index in range(8):
             lab.run_cell(page, index)
-        status = lab.output(page, 6).get_by_role("status")
+        status = lab.output(page, 6).locator(".rtnb-status").last
         expect(status).to_contain_text("This panel is closed")
         lab.save(page)
     return notebook

@@ -511,7 +511,7 @@ def test_what_cannot_be_shown_does_not_stop_the_status(
     def fail(_: object) -> str:
         raise RuntimeError("cannot be drawn")
 
-    monkeypatch.setattr("rtnb.panel.console.turn_body", fail)
+    monkeypatch.setattr("rtnb.panel.turnboxes.turn_body", fail)
     written.panel.session.ask("Hello there")
     written.click("Hang up")
     written.see("The call is over")

@@ -55,7 +55,8 @@ def button(panel: Locator, name: str) -> Locator:
 
 def see(panel: Locator, text: str) -> None:
     """Wait until the status line says something."""
-    expect(panel.get_by_role("status")).to_contain_text(text, timeout=WITHIN)
+    line = panel.get_by_role("status").filter(has=panel.page.locator(".rtnb-status"))
+    expect(line).to_contain_text(text, timeout=WITHIN)
 
 
 def connect(panel: Locator) -> None:
@@ -113,7 +114,7 @@ def open_an_event(panel: Locator) -> None:
 def test_push_to_talk_by_the_keyboard(panel: Locator, page: Page) -> None:
     """The space bar holds it; let go, the turn is answered."""
     connect(panel)
-    hold = button(panel, "Push to talk (hold)")
+    hold = button(panel, "Push to talk (hold): prompt")
     hold.focus()
     page.keyboard.down(" ")
     see(panel, "Talking. Let go")
@@ -129,7 +130,7 @@ def test_push_to_talk_by_the_keyboard(panel: Locator, page: Page) -> None:
 def test_push_to_talk_by_the_pointer(panel: Locator, page: Page) -> None:
     """Let go outside the button it ends too."""
     connect(panel)
-    hold = button(panel, "Push to talk (hold)")
+    hold = button(panel, "Push to talk (hold): prompt")
     hold.hover()
     page.mouse.down()
     see(panel, "Talking. Let go")
@@ -157,6 +158,20 @@ def test_a_typed_key_is_nowhere(lab: Lab, page: Page, panel: Locator) -> None:
     assert KEY not in saved(lab)
     assert KEY not in page.content()
     assert str(lab.folder) not in saved(lab)
+
+
+def test_nothing_is_cut_off_in_a_narrow_notebook(page: Page, panel: Locator) -> None:
+    """At 900 px every control is as wide as its words, and no line has to be scrolled."""
+    expect(panel.locator(".rtnb-mic")).to_be_visible(timeout=WITHIN)
+    expect(panel.locator(".rtnb-speaker")).to_be_visible(timeout=WITHIN)
+    page.set_viewport_size({"width": 900, "height": 900})
+    widgets = panel.locator(".widget-vbox").first.locator("button, .widget-box, .rtnb")
+    too_wide = widgets.evaluate_all(
+        "all => all.filter(one => one.scrollWidth > one.clientWidth + 1)"
+        ".map(one => `${one.className}: ${one.textContent.slice(0, 80)}`)"
+    )
+    page.set_viewport_size({"width": 1000, "height": 900})
+    assert too_wide == []
 
 
 def test_enter_sends_the_text(panel: Locator, page: Page) -> None:

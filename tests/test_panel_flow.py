@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from colab_env import colab_python
 from widget_rig import Model, Rig, running_rig
 
 import rtnb
+from rtnb.audio import to_pcm
 
 KEY = "sk-test-only-0123456789abcdef"
 ANSWER = "The capital of France is Paris."
 KERNELS = ("own", "colab")
+CHUNK = 1920  # bytes of 20 ms
 
 
 @pytest.fixture(scope="module", params=KERNELS)
@@ -143,6 +147,40 @@ def test_push_to_talk_is_held_and_let_go(panel: Panel) -> None:
     panel.rig.run("turn = panel.session.turns[-1].wait(30)", cell="wait")
     sent = float(panel.rig.run("print(turn.prompt_as_sent.duration)").text)
     assert 0.05 < sent < 1.9, "the prompt has 2.0 s"
+
+
+def speak(panel: Panel, clip: rtnb.Clip) -> None:
+    """Say a clip as the microphone's page does, 20 ms at a time and when it is due."""
+    rig = panel.rig
+    (microphone,) = (m for m in rig.within(panel.root) if "upload" in m.state)
+    way = rig.models[microphone["upload"].removeprefix("IPY_MODEL_")]
+    rig.message(way, {"kind": "start", "page": "rig"})
+    panel.see("Connected and listening")
+    begun, pcm = time.monotonic(), to_pcm(clip)
+    said = {"kind": "chunk", "page": "rig", "rate": 48_000, "feed": True}
+    for number in range(len(pcm) // CHUNK):
+        threading.Event().wait(max(begun + 0.02 * number - time.monotonic(), 0.0))
+        chunk = pcm[CHUNK * number : CHUNK * (number + 1)]
+        rig.message(way, {**said, "number": number, "captured": time.time()}, [chunk])
+
+
+@pytest.mark.parametrize("rig", ["colab"], indirect=True)
+def test_a_voice_is_heard_and_answered(panel: Panel) -> None:
+    """What is spoken into the panel's microphone is a turn, and the reply goes to its speaker."""
+    (speaker,) = (m for m in panel.rig.within(panel.root) if "volume" in m.state)
+    panel.rig.message(speaker, {"kind": "here", "page": "rig", "sent": 0.0, "binary": True})
+    panel.click("Connect")
+    panel.see("Connected. Choose a prompt")
+    speak(panel, rtnb.sample("capital_of_france").resample(48_000) + rtnb.Clip.silence(1.0))
+    panel.see("The reply is being heard.")
+    assert panel.talk()["label"] == "Push to talk (hold): voice"
+    panel.see(ANSWER)
+    panel.rig.until(lambda: [c for c, _ in speaker.received if c["kind"] == "audio"])
+    panel.see("first audio")
+    kinds = "print([turn._state.kind for turn in panel.session.turns])"
+    assert panel.rig.run(kinds).text.strip() == "['microphone']"
+    panel.click("Hang up")
+    panel.see("The call is over")
 
 
 def test_a_missing_key_says_what_to_do_and_the_peer_is_offered(panel: Panel) -> None:

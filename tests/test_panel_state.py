@@ -7,7 +7,8 @@ from itertools import product
 
 import pytest
 
-from rtnb.panel.state import Facts, allowed, news, said
+from rtnb.panel.state import Facts, allowed, aside, news, said, spoken_phase, talking
+from rtnb.turnstate import VOICE, ResponseState, ToolCall, TurnState
 
 CALLS = ("none", "connecting", "open", "closing", "closed")
 
@@ -20,6 +21,10 @@ def enabled(facts: Facts) -> set[str]:
 LOST = "Turn 1: no reply came."
 AGAIN = "Send it again, or something else."
 CONNECT = "Connect begins another one."
+OFF = "Connected; turn detection is off."
+HOLD = "Hold the button to speak, or send a prompt."
+HEARD = "The reply is being heard. Interrupt it by speaking, or with the button."
+SPEAKING = "You are speaking. Let go to have it answered."
 REST = {"connect", "form"}
 OPEN = {"hang_up", "save"}
 
@@ -34,6 +39,10 @@ OPEN = {"hang_up", "save"}
         (Facts("open"), OPEN),
         (Facts("open", clip=True), OPEN | {"send", "talk"}),
         (Facts("open", text=True), OPEN | {"send"}),
+        (Facts("open", hearing="live"), OPEN | {"talk"}),
+        (Facts("open", hearing="muted"), OPEN | {"talk"}),
+        (Facts("open", "Saving", hearing="live"), {"hang_up"}),
+        (Facts("closed", hearing="live"), REST | {"save"}),
         (Facts("open", clip=True, running=True), OPEN | {"send", "talk", "interrupt"}),
         (Facts("open", clip=True, running=True, holding=True), OPEN | {"talk"}),
         (Facts("open", "Saving", clip=True, text=True, running=True), {"hang_up", "interrupt"}),
@@ -86,6 +95,15 @@ def test_a_failure_or_a_note_changes_no_control(call: str) -> None:
         (Facts("open", outcome=LOST), f"{LOST} {AGAIN}", "bad"),
         (Facts("open", running=True, progress="x", outcome="Old."), "x", ""),
         (Facts("closed", ended="It is gone.", stuck=True), f"It is gone. {CONNECT}", "bad"),
+        (Facts("open", hearing="live"), "Connected and listening. Speak, or send a prompt.", "good"),
+        (Facts("open", hearing="live", detection=False), f"{OFF} {HOLD}", "good"),
+        (Facts("open", hearing="muted"), f"Connected; the microphone is muted. {HOLD}", "good"),
+        (Facts("open", hearing="held"), f"Connected. {HOLD}", "good"),
+        (Facts("open", hearing="live", outcome=LOST), f"{LOST} {AGAIN}", "bad"),
+        (Facts("open", running=True, spoken="speaking", progress="x"), "You are speaking.", ""),
+        (Facts("open", running=True, spoken="waiting"), "You have spoken; waiting for the reply.", ""),
+        (Facts("open", running=True, spoken="heard"), HEARD, ""),
+        (Facts("open", running=True, holding=True, spoken="speaking"), SPEAKING, ""),
     ],
 )  # fmt: skip
 def test_what_is_said(facts: Facts, sentence: str, tone: str) -> None:
@@ -122,3 +140,68 @@ def test_the_peer_is_offered_where_connecting_failed() -> None:
     assert "peer" in enabled(Facts("closed", stuck=True))
     assert "peer" not in enabled(Facts(failure="There is no such file."))
     assert "peer" not in enabled(Facts("open", stuck=True))
+
+
+@pytest.mark.parametrize("hearing", ["none", "muted", "held", "live"])
+def test_the_button_says_what_it_sends(hearing: str) -> None:
+    """The voice where a microphone is on, though it may be muted; else the prompt."""
+    label, hint = talking(Facts("open", hearing=hearing))  # type: ignore[arg-type]
+    what = "prompt" if hearing == "none" else "voice"
+    assert label == f"Push to talk (hold): {what}"
+    assert ("the prompt plays" in hint) == (what == "prompt")
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (Facts("open"), None),
+        (
+            Facts("open", kept=("speaker",)),
+            "a speaker of its own and keeps it; this panel's is not",
+        ),
+        (Facts("open", kept=("microphone", "speaker")), "a microphone and a speaker of its own"),
+        (Facts("closed", kept=("speaker",)), None),
+    ],
+)
+def test_what_a_call_kept_is_told(facts: Facts, told: str | None) -> None:
+    """As long as there is the call."""
+    sentence = aside(facts)
+    assert sentence == told or (told is not None and sentence is not None and told in sentence)
+
+
+def reply(**facts: object) -> ResponseState:
+    """Return a response that was created."""
+    made = ResponseState("resp", 1.0, audio_expected=True)
+    for name, value in facts.items():
+        setattr(made, name, value)
+    return made
+
+
+SOUNDS = {"audio_started": 2.0}
+ENDED = {**SOUNDS, "audio_ended": 3.0, "done": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("responses", "facts", "phase"),
+    [
+        ([], {"speaking": True}, "speaking"),
+        ([], {"holding": True}, "speaking"),
+        ([], {"awaiting": 1}, "waiting"),
+        ([{}], {}, "waiting"),
+        ([{"parts": {("item", 0): "I"}}], {}, "waiting"),
+        ([SOUNDS], {}, "heard"),
+        ([SOUNDS], {"speaking": True}, "speaking"),
+        ([ENDED], {}, None),
+        ([ENDED, SOUNDS], {}, "heard"),
+        ([{"parts": {("item", 0): "I"}, "audio_expected": False}], {}, None),
+        ([ENDED], {"tool_calls": [ToolCall("c", "look", "{}", 2.0)]}, None),
+    ],
+)
+def test_how_far_a_spoken_turn_is(
+    responses: list[dict[str, object]], facts: dict[str, object], phase: str | None
+) -> None:
+    """Speaking before all else; what is neither said nor heard is told as for any turn."""
+    turn = TurnState(1, VOICE, 0.5, responses=[reply(**one) for one in responses])
+    for name, value in facts.items():
+        setattr(turn, name, value)
+    assert spoken_phase(turn) == phase

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from rtnb._notebook import acting_for
 from rtnb.audio import Clip
 from rtnb.connecting import Waiting, connect, watched_by
 from rtnb.errors import CallClosedError, CallError
-from rtnb.panel.state import Facts
+from rtnb.panel.state import Facts, spoken_phase
+from rtnb.panel.voice import hearing, open_mike
 from rtnb.panel.work import Worker
 from rtnb.progress import of_turn, sentence_of
 from rtnb.session import Session
 from rtnb.turns import Turn
+from rtnb.turnstate import VOICE
 
 __all__ = ["Calls"]
 
 _PATIENCE: Final = 10.0  # seconds after the prompt for which push to talk can be held
+_BREATH: Final = 120.0  # seconds for which it can be held to speak
+_COMMITTED: Final = 1.0  # seconds within which what was spoken is committed
 
 
 class Calls:
@@ -34,6 +39,8 @@ class Calls:
         The cell that the panel belongs to, as `rtnb._notebook.cell_run` gave it.
     failed
         Takes the error of what could not be done.
+    taken
+        Takes each session that becomes the one, and None when there is none any more.
     """
 
     def __init__(
@@ -41,17 +48,20 @@ class Calls:
         session: Session | None,
         cell: tuple[str, str] | None,
         failed: Callable[[Exception], None],
+        taken: Callable[[Session | None], None] = lambda session: None,
     ):
         self.session = session
         self.own = False  # the session was made here, and is hung up with the panel
         self.note: str | None = None
         self._cell = cell
+        self._on_taken = taken
         self._worker = Worker(failed)
         self._waiting: Waiting | None = None
         self._closing = False  # what is being connected is to be given up
         self._gone = False  # for good
         self._held: threading.Event | None = None
         self._holding = threading.Lock()
+        self._spoken: Turn | None = None  # the turn that was held to speak
         self._taking = threading.Lock()  # of which session is the one
         self._unconnected = False  # the last attempt to connect failed
         self._errors = _Errors()
@@ -73,6 +83,7 @@ class Calls:
                 wanted = not self._given_up
                 if wanted:
                     self.session, self.own = session, True
+                    self._on_taken(session)
             if not wanted:
                 session.close("hung up")
         except Exception:
@@ -96,10 +107,17 @@ class Calls:
         work = self._in_call(lambda session: session.send(prompt))
         return self._worker.start("Sending", work)
 
-    def press(self, clip: Clip) -> None:
-        """Hold push to talk, and play a clip into it until `release`."""
+    def press(self, clip: Clip | None) -> None:
+        """Hold push to talk until `release`, and play a clip into it; None lets the user speak."""
         released = threading.Event()
-        talk = self._in_call(lambda session: _talk(session, clip, released))
+
+        def in_call(session: Session) -> None:
+            if clip is None:
+                self._speak(session, released)
+            else:
+                _talk(session, clip, released)
+
+        talk = self._in_call(in_call)
 
         def work() -> None:
             try:
@@ -111,6 +129,22 @@ class Calls:
         with self._holding:  # the thread may be over at once
             if self._worker.start("Talking", work):
                 self._held = released
+
+    def _speak(self, session: Session, released: threading.Event) -> None:
+        """Hold a turn open for the voice, and no longer than there is one to be heard."""
+        microphone = session.microphone
+        with open_mike(microphone) as opened:
+            with session.push_to_talk() as turn:
+                self._spoken = turn
+                if released.is_set():
+                    raise CallError("Nothing was said: hold the button while you speak.")
+                opened()
+                while not released.wait(0.1) and turn.status == "in_progress":
+                    off = hearing(microphone) == "none"
+                    if off or session.elapsed - turn.started > _BREATH:
+                        break
+            with session.changed:  # the last words are still under way
+                session.changed.wait_for(lambda: _committed(turn), _COMMITTED)
 
     def release(self) -> None:
         """Let go of push to talk."""
@@ -167,6 +201,7 @@ class Calls:
             self._closing = True  # a call that is being placed would replace this one
             before, was_own = self.session, self.own
             self.session, self.own, self.note = session, False, None
+            self._on_taken(session)
         self.release()
         if (waiting := self._waiting) is not None and waiting.session is not None:
             self._worker.start("Hanging up", waiting.session.close, alone=False)
@@ -195,8 +230,10 @@ class Calls:
 
     # --- how things stand -------------------------------------------------------------------------
 
-    def facts(self, *, clip: bool, text: bool, failure: str | None) -> Facts:
-        """Return how things stand; `clip` and `text` say what there is to send."""
+    def facts(
+        self, *, clip: bool, text: bool, failure: str | None, kept: tuple[str, ...] = ()
+    ) -> Facts:
+        """Return how things stand; the arguments are what the panel itself knows of that."""
         session, waiting, doing = self.session, self._waiting, self._worker.doing
         if waiting is not None or doing == "Connecting":
             if self._given_up:
@@ -208,28 +245,28 @@ class Calls:
                 doing=doing, clip=clip, text=text, failure=failure, stuck=self._unconnected
             )
         with session.changed:
-            return self._facts_of(session, doing, clip, text, failure)
+            known = self._facts_of(session, doing)
+        return replace(known, clip=clip, text=text, failure=failure, kept=kept)
 
-    def _facts_of(
-        self, session: Session, doing: str | None, clip: bool, text: bool, failure: str | None
-    ) -> Facts:
+    def _facts_of(self, session: Session, doing: str | None) -> Facts:
         call: Any = session.state
         holding, turn = self._held is not None, self.turn
         running = turn is not None and turn.status == "in_progress"
+        spoken = turn is not None and (turn is self._spoken or (not holding and _by_voice(turn)))
         return Facts(
             call,
             None if holding or doing == "Sending" else doing,
             _progress(session, turn) if running and turn is not None else "",
             running=running,
             holding=holding,
-            clip=clip,
-            text=text,
             ended=session.ended,
             stuck=session.failure is not None or self._unconnected,
             outcome=None if turn is None else _outcome(turn),
             trouble=session.trouble or self._errors.newest(session),
-            failure=failure,
             note=self.note,
+            hearing=hearing(session.microphone),
+            detection=session._conversation.detection is not None,
+            spoken=spoken_phase(turn._state) if running and spoken and turn is not None else None,
         )
 
     @property
@@ -270,11 +307,24 @@ def _talk(session: Session, clip: Clip, released: threading.Event) -> None:
             raise CallError("Nothing was said: hold the button while the prompt plays.")
         turn.play(clip)
         while not released.wait(0.25) and turn.status == "in_progress":
-            ended = turn._state.play_ended
+            ended = _played(turn)
             if ended is not None and session.elapsed - ended > _PATIENCE:
                 break  # a page that is gone lets nothing go
         if turn.status == "in_progress":  # the call may have ended while it was held
             turn.stop()
+
+
+def _played(turn: Turn) -> float | None:
+    """Return when the clip of a turn that is held had been played, whatever was said meanwhile."""
+    return next((end for play, (_, end) in turn._state.plays.items() if play != VOICE), None)
+
+
+def _committed(turn: Turn) -> bool:
+    return turn.status != "in_progress" or turn._state.requested is not None
+
+
+def _by_voice(turn: Turn) -> bool:
+    return turn._state.kind == VOICE or VOICE in turn._state.plays
 
 
 def _outcome(turn: Turn) -> str | None:

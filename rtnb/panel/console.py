@@ -14,6 +14,7 @@ from rtnb._notebook import cell_run
 from rtnb.errors import CallClosedError, ConfigurationError
 from rtnb.events import EventLog
 from rtnb.inspector import EventInspector
+from rtnb.livesound import SoundOutput, VoiceInput
 from rtnb.pagecontext import PageContext
 from rtnb.panel import views
 from rtnb.panel.calls import Calls
@@ -22,26 +23,26 @@ from rtnb.panel.form import Form, Wanted
 from rtnb.panel.parts import button, dispose, tree
 from rtnb.panel.picker import Picker
 from rtnb.panel.record import Record
-from rtnb.panel.state import Facts, Tone, allowed, news, said
+from rtnb.panel.state import Facts, Tone, allowed, aside, news, said, talking
+from rtnb.panel.turnboxes import TurnBoxes
+from rtnb.panel.voice import Voice
 from rtnb.panel.work import Refresher, Worker
 from rtnb.peer.handle import Peer
 from rtnb.registry import RERUN, enroll, leave
 from rtnb.session import Session
-from rtnb.turnview import turn_body
 
 __all__ = ["Panel"]
 
 _REST: Final = 2.0  # seconds between two refreshes while there is none
 _LIVE: Final = 0.2  # seconds between two refreshes while a call is there
 _END: Final = 2.0  # seconds that the last of them may take
-_TURNS: Final = 20  # turns in the list
 _LINES: Final = 30  # turns in the transcript
 _PAST: Final = 8.0  # seconds of waveform shown while no turn runs
 _TABS: Final = ("Transcript", "Turns", "Events", "Handshake")
 
 
 class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """A console for one call: connect, choose a prompt, send, talk, interrupt, see and hear.
+    """A console for one call: connect, speak or choose a prompt, interrupt, see and hear.
 
     Clicks are carried out in threads, so no cell is kept waiting, and a call goes on between cells.
     Running the cell again closes the panel that it made before, and hangs up the call made there.
@@ -52,22 +53,33 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         A session made in a cell, to go on with; it is not hung up with the panel.
     endpoint
         An `rtnb.Peer`, an `rtnb.Endpoint` or a base URL to offer first; None offers a peer.
+    microphone
+        An `rtnb.Microphone` to speak with, which outlives the panel; None makes one, False has none.
+    speaker
+        The same: an `rtnb.Speaker` to hear the replies with.
 
     Raises
     ------
     ConfigurationError
-        `session` is no session.
+        `session` is no session, `microphone` no microphone, or `speaker` no speaker.
     """
 
     _closed = True  # until it is there; a widget that could not be made is closed all the same
 
-    def __init__(self, session: Session | None = None, *, endpoint: Any = None):
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        endpoint: Any = None,
+        microphone: Any = None,
+        speaker: Any = None,
+    ):
         _check(session)
-        self._calls = Calls(session, cell_run(), self._on_failure)
+        self._voice = Voice(microphone, speaker)
+        self._calls = Calls(session, cell_run(), self._on_failure, self._attach)
         self._failure: str | None = None
         self._peer: Peer | None = None
         self._shown: object = None  # the session whose events and handshake are shown
-        self._finished = 0  # turns of it that are in the list
         self._refreshing = threading.Lock()
         self._page = PageContext()
         self._moved = False  # the controls are served where the page is
@@ -83,6 +95,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         super().__init__(children=self._laid_out())
         self.layout.max_width = "980px"
         self._closed = False
+        self._attach(session)
         enroll(self, listed=False)
         self._refresher = Refresher(self)
 
@@ -105,6 +118,16 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._calls.take(session)
         self._wake()
 
+    @property
+    def microphone(self) -> VoiceInput | None:
+        """What its calls are spoken into, unless they have a microphone of their own."""
+        return self._voice.microphone
+
+    @property
+    def speaker(self) -> SoundOutput | None:
+        """What plays its calls, unless they have a speaker of their own."""
+        return self._voice.speaker
+
     def close(self, reason: str = "the panel was closed") -> None:
         """Hang up the call that was made here, and end everything of the panel. Idempotent.
 
@@ -114,6 +137,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._end(reason)
         if reason == RERUN:
             leave(self)
+            self._voice.close(reason)
             dispose(self)
 
     def _end(self, reason: str) -> None:
@@ -122,6 +146,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         try:
             self._calls.close(reason)
         finally:
+            self._voice.close(reason)
             if self._refresher is not None:
                 self._refresher.stop()
                 self._refresher.join(_END)
@@ -148,12 +173,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             "Hang up", "end the call", "", self._do("hang_up", self._calls.hang_up)
         )
         self._send = button("Send", "play the prompt, or send the text", "", self._on_send)
+        label, hint = talking(Facts())
         self._talk = HoldButton(
-            self._on_press,
-            self._calls.release,
-            self._on_here,
-            label="Push to talk (hold)",
-            hint="hold: turn detection off, the prompt plays; let go: it is answered",
+            self._on_press, self._calls.release, self._on_here, label=label, hint=hint
         )
         interrupt = self._do("interrupt", self._calls.interrupt)
         self._interrupt = button("Interrupt", "cut the reply", "", interrupt)
@@ -174,8 +196,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._status, self._levels = widgets.HTML(), widgets.HTML(views.levels({}, {}))
         self._transcript = widgets.HTML(views.transcript([]))
         self._handshake = widgets.HTML(views.handshake({}, []))
-        # the newest on top; a box that is put in front of others would make them anew
-        self._turns = widgets.VBox([], layout=widgets.Layout(flex_flow="column-reverse"))
+        self._turns = TurnBoxes()
         self._inspector = EventInspector(EventLog())
         self._events = widgets.VBox([self._inspector])
 
@@ -193,6 +214,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._picker.widget,
             self._text,
             widgets.HBox([self._send, self._talk, self._interrupt], layout=line),
+            self._voice.widget,
             self._levels,
             tabs,
         ]  # fmt: skip
@@ -260,10 +282,10 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._on_send(None)
 
     def _on_press(self) -> None:
-        clip = self._picker.clip
-        if self._may("talk") and clip is not None:
+        facts = self._facts()
+        if self._may("talk"):
             self._forget()
-            self._calls.press(clip)
+            self._calls.press(self._picker.clip if facts.hearing == "none" else None)
         self._wake()
 
     def _on_save(self, _: object) -> None:
@@ -287,6 +309,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for control in tree(self):
             if isinstance(control, widgets.DOMWidget) and control.has_trait("disabled"):
                 self._page.run(functools.partial(control.send_state, "disabled"))
+
+    def _attach(self, session: Session | None) -> None:
+        try:
+            self._page.run(lambda: self._voice.attach(session))
+        except ConfigurationError as error:  # the call goes on without
+            self._fail(str(error))
 
     def _forget(self) -> None:
         self._failure = None
@@ -317,6 +345,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             clip=self._picker.clip is not None,
             text=bool(self._text.value.strip()),
             failure=self._failure,
+            kept=self._voice.kept(self._calls.session),
         )
 
     def refresh(self) -> float | None:
@@ -350,6 +379,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for name in ("connect", "hang_up", "send", "interrupt", "save", "talk"):
             getattr(self, f"_{name}").disabled = self._closed or not may[name]
         self._send.description = "Send text" if facts.text else "Send prompt"
+        if not facts.holding:
+            self._talk.label, self._talk.hint = talking(facts)
+        self._voice.say(aside(facts))
         self._use_peer.layout.display = "" if may["peer"] and not self._closed else "none"
 
     def _refresh_session(self, session: Session) -> None:
@@ -367,32 +399,16 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         )
         parts = [sdp.body() for sdp in (session.offer, session.answer) if sdp is not None]
         self._handshake.value = views.handshake(session.phases, parts)
-        self._list_turns(session)
+        self._turns.add(session)
         if session.state == "closed":
             self._record.keep(session)
 
     def _show_session(self, session: Session) -> None:
-        self._shown, self._finished = session, max(len(session.turns) - _TURNS, 0)
-        gone, self._turns.children = self._turns.children, ()
-        for box in gone:
-            box.close()
+        self._shown = session
+        self._turns.begin(session)
         before, self._inspector = self._inspector, EventInspector(session)
         self._events.children = (self._inspector,)
         before.close()
-
-    def _list_turns(self, session: Session) -> None:
-        """Add what is over to the list; only the newest keep their players."""
-        while self._finished < len(session.turns):
-            turn = session.turns[self._finished]
-            if turn.status == "in_progress":
-                return
-            box = widgets.HTML(views.framed(turn_body(turn._view(compact=True))))
-            self._turns.children = (*self._turns.children, box)
-            if len(self._turns.children) > _TURNS:
-                before = session.turns[self._finished - _TURNS]
-                line = _html.text(repr(before).strip("<>"))
-                self._turns.children[-_TURNS - 1].value = views.framed(f"<p>{line}</p>")
-            self._finished += 1
 
 
 def _check(session: Any) -> None:

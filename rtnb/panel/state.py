@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["Facts", "Tone", "allowed", "news", "said"]
+from rtnb.turnstate import TurnState
+
+__all__ = [
+    "Facts",
+    "Hearing",
+    "Spoken",
+    "Tone",
+    "allowed",
+    "aside",
+    "news",
+    "said",
+    "spoken_phase",
+    "talking",
+]
 
 Tone = Literal["", "good", "bad"]
+Hearing = Literal["none", "muted", "held", "live"]
+Spoken = Literal["speaking", "waiting", "heard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,16 @@ class Facts:
         What went wrong last with what was clicked, and what to do.
     note : str or None
         What went well last.
+    hearing : str
+        What the call's microphone does: ``"none"`` where none is on, ``"muted"``, ``"held"`` where
+        it is heard only while a button is held, or ``"live"``.
+    detection : bool
+        Turn detection is on: spoken turns begin and end by themselves.
+    spoken : str or None
+        How far the running turn is, if it is a spoken one: ``"speaking"``, ``"waiting"`` for the
+        reply, or the reply is being ``"heard"``.
+    kept : tuple of str
+        What the call had of its own when it was handed over: ``"microphone"``, ``"speaker"``.
     """
 
     call: Literal["none", "connecting", "open", "closing", "closed"] = "none"
@@ -55,6 +80,10 @@ class Facts:
     trouble: str | None = None
     failure: str | None = None
     note: str | None = None
+    hearing: Hearing = "none"
+    detection: bool = True
+    spoken: Spoken | None = None
+    kept: tuple[str, ...] = ()
 
 
 def allowed(facts: Facts) -> dict[str, bool]:
@@ -74,7 +103,7 @@ def allowed(facts: Facts) -> dict[str, bool]:
         "form": at_rest and free,
         "hang_up": facts.call in ("connecting", "open"),
         "send": is_open and free and not facts.holding and (facts.clip or facts.text),
-        "talk": is_open and (free or facts.holding) and facts.clip,
+        "talk": is_open and (free or facts.holding) and (facts.clip or facts.hearing != "none"),
         "interrupt": is_open and facts.running and not facts.holding,
         "save": facts.call in ("open", "closed") and free,
     }
@@ -95,12 +124,67 @@ def said(facts: Facts) -> tuple[str, Tone]:
             ended = facts.ended or "The call is over."
             return f"{ended} Connect begins another one.", "bad" if facts.stuck else ""
     if facts.holding:
-        return "Talking. Let go to have it answered.", ""
+        return (
+            f"{'You are speaking' if facts.spoken else 'Talking'}. Let go to have it answered.",
+            "",
+        )
     if facts.running:
-        return facts.progress, ""
+        return _SPOKEN[facts.spoken] if facts.spoken else facts.progress, ""
     if facts.outcome:
         return f"{facts.outcome} Send it again, or something else.", "bad"
-    return "Connected. Choose a prompt or write something, then Send.", "good"
+    return _at_rest(facts), "good"
+
+
+_SPOKEN: Final[dict[Spoken, str]] = {
+    "speaking": "You are speaking.",
+    "waiting": "You have spoken; waiting for the reply.",
+    "heard": "The reply is being heard. Interrupt it by speaking, or with the button.",
+}
+
+
+def _at_rest(facts: Facts) -> str:
+    if facts.hearing == "none":
+        return "Connected. Choose a prompt or write something, then Send."
+    if facts.hearing == "live" and facts.detection:
+        return "Connected and listening. Speak, or send a prompt."
+    why = {"muted": "the microphone is muted", "live": "turn detection is off"}
+    state = f"Connected; {why[facts.hearing]}" if facts.hearing in why else "Connected"
+    return f"{state}. Hold the button to speak, or send a prompt."
+
+
+def spoken_phase(turn: TurnState) -> Spoken | None:
+    """Return how far a spoken turn is; None where its progress in general says more."""
+    if turn.holding or turn.speaking:
+        return "speaking"
+    if any(call.ended is None for call in turn.tool_calls):
+        return None
+    if any(r.audio_started is not None and r.audio_ended is None for r in turn.responses):
+        return "heard"
+    silent = [r for r in turn.responses if r.audio_ended is None and r.done is None]
+    written = any(r.parts and not r.audio_expected for r in turn.responses)
+    return None if written or len(silent) < len(turn.responses) else "waiting"
+
+
+def talking(facts: Facts) -> tuple[str, str]:
+    """Return what the button to hold is named, and what it does in a sentence."""
+    if facts.hearing != "none":
+        return (
+            "Push to talk (hold): voice",
+            "hold: turn detection off, speak; let go: it is answered",
+        )
+    return (
+        "Push to talk (hold): prompt",
+        "hold: turn detection off, the prompt plays; let go: it is answered",
+    )
+
+
+def aside(facts: Facts) -> str | None:
+    """Return what is to be known of this panel's microphone and speaker; None for nothing."""
+    if not facts.kept or facts.call == "closed":
+        return None
+    which = " and ".join(f"a {name}" for name in facts.kept)
+    unused = "this panel's are" if len(facts.kept) > 1 else "this panel's is"
+    return f"The call has {which} of its own and keeps it; {unused} not used."
 
 
 def news(facts: Facts) -> tuple[str, Tone] | None:
