@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:
     from rtnb.runs import Run as Run
     from rtnb.runs import open_run as open_run
     from rtnb.runs import recent_runs as recent_runs
+    from rtnb.serve import TokenServer as TokenServer
     from rtnb.session import Session as Session
     from rtnb.signaling import Endpoint as Endpoint
     from rtnb.signaling import EphemeralKey as EphemeralKey
@@ -60,6 +61,7 @@ _PUBLIC: typing.Final = {
     "Session": ("rtnb.session", "Session"),
     "SilentTrack": ("rtnb.media.tracks", "SilentTrack"),
     "Speaker": ("rtnb.speaker", "Speaker"),
+    "TokenServer": ("rtnb.serve", "TokenServer"),
     "Tool": ("rtnb.tools", "Tool"),
     "Turn": ("rtnb.turns", "Turn"),
     "Turns": ("rtnb.turnlist", "Turns"),

@@ -5,29 +5,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rtnb import __version__
+from rtnb import __version__, cliserve
 from rtnb.errors import ConfigurationError, RtnbError
 
 if TYPE_CHECKING:
     from rtnb.batch import Batch
-    from rtnb.peer.handle import Peer
 
 __all__ = ["main"]
 
 _FAILED: Final = 1  # a call failed, or a turn got no answer
 _USAGE: Final = 2  # as argparse's own
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
-
-_KEY: Final = "RTNB_PEER_KEY"
-_LOOK_EVERY: Final = 0.2  # seconds between two looks at the log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rtnb {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_replay(commands)
-    _add_serve(commands)
+    cliserve.add(commands)
     return parser
 
 
@@ -92,39 +85,6 @@ def _add_replay(commands: Any) -> None:
     )
     replay.add_argument("--quiet", action="store_true", help="show no progress")
     replay.set_defaults(run=_replay)
-
-
-def _add_serve(commands: Any) -> None:
-    serve = commands.add_parser(
-        "serve",
-        help="run a realtime server on this machine",
-        description="Run a realtime server on this machine until it is interrupted.",
-    )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=int, default=8177, help="port, 0 for any (%(default)s)")
-    serve.add_argument(
-        "--key",
-        help="the key it accepts; any, when not given. Others can read it on the command line: "
-        f"better in the environment variable {_KEY}",
-    )
-    says = serve.add_mutually_exclusive_group()
-    says.add_argument("--voice", choices=("default", "parrot"), help="what it says")
-    says.add_argument("--script", metavar="FILE", help="YAML rules for what it says")
-    says.add_argument("--replay", metavar="RUN", help="give a saved run's replies and events again")
-    serve.add_argument(
-        "--mode",
-        choices=("openai", "azure", "localai", "speaches"),
-        default="openai",
-        help="whose shape it takes (%(default)s)",
-    )
-    serve.add_argument(
-        "--reply-after",
-        type=float,
-        metavar="S",
-        help="seconds from the end of speech to the answer",
-    )
-    serve.add_argument("--log", action="store_true", help="show on stderr what it logs")
-    serve.set_defaults(run=_serve)
 
 
 def _replay(arguments: argparse.Namespace) -> int:
@@ -174,102 +134,6 @@ def _print_table(batch: Batch) -> None:
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
     for folder in batch.folders:
         sys.stdout.write(f"run: {folder}\n")
-
-
-def _serve(arguments: argparse.Namespace) -> int:
-    from rtnb.peer.handle import Peer
-
-    # an empty option is refused: what stood there was to be a key
-    key = arguments.key if arguments.key is not None else os.environ.get(_KEY) or None
-    with (
-        _ended_as_by_an_interrupt(signal.SIGTERM),
-        Peer(
-            host=arguments.host,
-            port=arguments.port,
-            key=key,
-            voice=_script(arguments.script) if arguments.script else arguments.voice,
-            reply_after=arguments.reply_after,
-            replay=arguments.replay,
-            mode=arguments.mode,
-        ) as peer,
-    ):
-        _announce(peer, arguments)
-        follower = _Follower(peer) if arguments.log else None
-        try:
-            code = _wait(peer, follower)
-        except KeyboardInterrupt:  # how it is meant to end
-            return 0
-        finally:
-            if follower is not None:
-                peer.close()
-                follower.show()
-        if code:
-            last = peer.log_text.strip().rpartition("\n")[2] or "it said nothing"
-            sys.stderr.write(f"rtnb: the peer ended with code {code}; its last words: {last}\n")
-    return _FAILED if code else 0
-
-
-@contextlib.contextmanager
-def _ended_as_by_an_interrupt(number: int) -> Iterator[None]:
-    """Let a signal end this process in the same orderly way; `kill` and containers send SIGTERM."""
-    if threading.current_thread() is not threading.main_thread():  # others may set none
-        yield
-        return
-    before = signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
-
-
-def _script(path: str) -> Any:
-    import rtnb
-
-    return rtnb.peer.voices.Script.read(path)
-
-
-def _announce(peer: Peer, arguments: argparse.Namespace) -> None:
-    """Say what is served and how it is called; never the key."""
-    says = f"replays {arguments.replay}" if arguments.replay else None
-    says = says or f"speaks by {arguments.script or 'the voice ' + (arguments.voice or 'default')}"
-    keys = "takes its own key only" if peer.key else "takes any key"
-    target = repr(peer.url)
-    if arguments.mode != "openai":
-        key = "KEY" if peer.key else None
-        target = f"rtnb.Endpoint.for_peer({peer.url!r}, {key}, {arguments.mode!r})"
-    elif peer.key:
-        target += ", api_key=KEY"
-    sys.stdout.write(
-        f"rtnb serves {peer.url}\n"
-        f"It {says}, {keys}, and ends with Ctrl-C.\n"
-        f"Connect with rtnb.connect({target}), or any client with that base URL.\n"
-    )
-    sys.stdout.flush()
-
-
-def _wait(peer: Peer, follower: _Follower | None) -> int | None:
-    if follower is None and sys.platform != "win32":  # there a wait cannot be interrupted
-        return peer.wait()
-    while (code := peer.wait(_LOOK_EVERY)) is None:
-        if follower is not None:
-            follower.show()
-    return code
-
-
-class _Follower:
-    """Shows on stderr what a peer logs, line by line."""
-
-    def __init__(self, peer: Peer):
-        self._peer = peer
-        self._shown = 0
-
-    def show(self) -> None:
-        # whole lines only: of half a key nothing could be masked
-        whole = self._peer.log_text.rpartition("\n")[0]
-        if len(whole) > self._shown:
-            sys.stderr.write(whole[self._shown :].lstrip("\n") + "\n")
-            sys.stderr.flush()
-            self._shown = len(whole)
 
 
 if __name__ == "__main__":

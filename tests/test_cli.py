@@ -19,7 +19,7 @@ import requests
 import soundfile
 
 import rtnb
-from rtnb import _audiofile, batch, cli
+from rtnb import _audiofile, batch, cli, serve
 from rtnb.peer import handle
 
 ROOT: Final = Path(rtnb.__file__).parents[1]
@@ -51,6 +51,43 @@ class FakePeer:
 
     def wait(self, timeout: float | None = None) -> None:
         raise KeyboardInterrupt
+
+
+class FakeServer:
+    """Stands where page and token endpoint would be served."""
+
+    made: Final[list[FakeServer]] = []
+    url = "http://127.0.0.1:2/"
+    token_url = "http://127.0.0.1:2/session"
+    base_url = "http://127.0.0.1:2/v1"
+
+    def __init__(self, target: Any, **options: Any):
+        self.target = target
+        self.options = options
+        self.closed = False
+        self.access_token = options["access_token"] or ("made-token" if options["public"] else None)
+        self.warning = "It is plain HTTP." if options["host"] == "0.0.0.0" else None
+        self.made.append(self)
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def servers(monkeypatch: pytest.MonkeyPatch) -> list[FakeServer]:
+    """No test of this file but the last ones serves HTTP."""
+    FakeServer.made.clear()
+    monkeypatch.setattr(serve, "TokenServer", FakeServer)
+    return FakeServer.made
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +154,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["replay"], ["PROMPT", "--to", "--voice", "--model", "--out", "openai", "--concurrency"]),
         (["serve"], ["--host", "--port", "127.0.0.1", "8177", "--key", "RTNB_PEER_KEY"]),
         (["serve"], ["--voice", "--script", "--replay", "--mode", "--reply-after", "--log"]),
+        (["serve"], ["--to", "--model", "--public", "RTNB_ACCESS_TOKEN", "--allow-origin"]),
     ],
 )
 def test_help(command: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,17 +307,85 @@ def test_openai_without_a_key_is_a_usage_error(capsys: pytest.CaptureFixture[str
 
 
 def test_serving_prints_its_url_and_ends_with_an_interrupt(
-    peers: list[FakePeer], capsys: pytest.CaptureFixture[str]
+    peers: list[FakePeer], servers: list[FakeServer], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An interrupt is how a server is meant to end: code 0."""
-    assert exit_code("serve", "--host", "127.0.0.2", "--port", "0") == 0
-    assert given(peers) == {"host": "127.0.0.2", "port": 0, "mode": "openai"}
+    assert exit_code("serve", "--host", "127.0.0.2", "--port", "0", "--model", "m") == 0
+    assert given(peers) == {"mode": "openai"}
+    assert servers[0].target is peers[0]
+    assert servers[0].options == {
+        "host": "127.0.0.2",
+        "port": 0,
+        "model": "m",
+        "public": False,
+        "access_token": None,
+        "allow_origins": [],
+    }
     assert capsys.readouterr().out == (
-        "rtnb serves http://127.0.0.1:1/v1\n"
+        "rtnb serves http://127.0.0.1:2/v1\n"
         "It speaks by the voice default, takes any key, and ends with Ctrl-C.\n"
-        "Connect with rtnb.connect('http://127.0.0.1:1/v1'), or any client with that base URL.\n"
+        "Connect with rtnb.connect('http://127.0.0.1:2/v1'), or any client with that base URL.\n"
+        "Talk to it in a browser: http://127.0.0.1:2/\n"
+        "Ephemeral keys, for rtnb.connect(token_url=...) and pages: http://127.0.0.1:2/session\n"
     )
-    assert peers[0].closed
+    assert servers[0].closed and peers[0].closed
+
+
+def test_serving_for_openai_starts_no_peer(
+    peers: list[FakePeer], servers: list[FakeServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page and the keys are OpenAI's, and it is said that calls cost money."""
+    assert exit_code("serve", "--to", "openai") == 0
+    assert (peers, servers[0].target, servers[0].options["port"]) == ([], "openai", 8177)
+    shown = capsys.readouterr().out
+    assert shown.startswith("rtnb serves http://127.0.0.1:2/\n") and "costs money" in shown
+
+
+@pytest.mark.parametrize("option", [["--voice", "parrot"], ["--key", SECRET], ["--log"]])
+def test_options_of_a_peer_are_refused_without_one(
+    option: list[str], servers: list[FakeServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--to` they would do nothing; the sentence shows no key."""
+    assert exit_code("serve", "--to", "openai", *option) == 2
+    assert servers == []
+    assert capsys.readouterr().err == (
+        f"rtnb: {option[0]} is for a peer, and --to names another server.\n"
+    )
+
+
+def test_another_host_has_to_be_meant(
+    peers: list[FakePeer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without `--public` nothing is started on an address that others reach."""
+    assert exit_code("serve", "--host", "0.0.0.0") == 2
+    assert "--public" in capsys.readouterr().err
+    assert peers == []
+
+
+def test_a_made_access_token_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The link has it in its fragment, and plain HTTP is warned of on stderr."""
+    assert exit_code("serve", "--host", "0.0.0.0", "--public") == 0
+    shown = capsys.readouterr()
+    assert "browser: http://127.0.0.1:2/#access=made-token\n" in shown.out
+    assert shown.out.count("made-token") == 1
+    assert shown.err == "rtnb: It is plain HTTP.\n"
+
+
+def test_an_access_token_of_the_environment_is_not_shown(
+    servers: list[FakeServer],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever set it knows it; where nothing is public it is not used."""
+    monkeypatch.setenv("RTNB_ACCESS_TOKEN", SECRET)
+    assert exit_code("serve", "--public", "--allow-origin", "https://voice.example") == 0
+    assert servers[0].options["access_token"] == SECRET
+    assert servers[0].options["allow_origins"] == ["https://voice.example"]
+    shown = capsys.readouterr()
+    assert SECRET not in shown.out + shown.err
+    assert "/#access=ACCESS_TOKEN\n" in shown.out
+    exit_code("serve")
+    assert servers[1].options["access_token"] is None
 
 
 def given(peers: list[FakePeer]) -> dict[str, Any]:
@@ -291,8 +397,7 @@ def test_serving_takes_what_a_peer_takes(peers: list[FakePeer]) -> None:
     """Voice, delay and shape are those of `rtnb.Peer`."""
     words = ["--voice", "parrot", "--reply-after", "0.5", "--mode", "azure"]
     assert exit_code("serve", *words) == 0
-    rest = {"host": "127.0.0.1", "port": 8177}
-    assert given(peers) == {"voice": "parrot", "reply_after": 0.5, "mode": "azure"} | rest
+    assert given(peers) == {"voice": "parrot", "reply_after": 0.5, "mode": "azure"}
 
 
 def test_serving_replays_a_run(peers: list[FakePeer], capsys: pytest.CaptureFixture[str]) -> None:
@@ -405,7 +510,7 @@ def test_a_real_replay_leaves_a_run(replayed: tuple[Path, int, str, str]) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_real_server(number: int, tmp_path: Path) -> None:
-    """`rtnb serve` answers on the URL it prints, and an interrupt or `kill` ends it with code 0."""
+    """`rtnb serve` answers where it says, and an interrupt or `kill` ends it with code 0."""
     with start("serve", "--port", "0", "--key", SECRET, "--log", cwd=tmp_path) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2]
@@ -415,6 +520,11 @@ def test_a_real_server(number: int, tmp_path: Path) -> None:
         head = {"Authorization": f"Bearer {SECRET}"}
         with closing(requests.post(address, json={}, headers=head, timeout=10)) as got:
             assert got.status_code == 200
+        said = "".join(process.stdout.readline() for _ in range(4))
+        page, keys = re.findall(r"http://127.0.0.1:\d+/(?:session)?$", said, re.MULTILINE)
+        for served in (page, keys):
+            with closing(requests.get(served, timeout=10)) as got:
+                assert got.status_code == 200 and SECRET not in got.text
         process.send_signal(number)
         assert process.wait(30) == 0
         assert process.stderr is not None

@@ -24,7 +24,7 @@ class _Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, http_exceptions.HttpProcessingError):
+        if isinstance(error, http_exceptions.HttpProcessingError | web.RequestPayloadError):
             record.exc_info = None
             record.levelno, record.levelname = logging.INFO, "INFO"
             record.msg, record.args = "no HTTP that can be read (%s)", (type(error).__name__,)
