@@ -15,6 +15,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 LONG = (  # they come last, the longest at the end
     "sessions_per_core",
     "drift",
+    "live_voice",
     "send_lateness",
     "plot_spectrogram",
     "plot_waveform",

@@ -199,7 +199,8 @@ class EventInspector(anywidget.AnyWidget):
         if stale and (over or now - self._patched > _QUIET or now - self._synced > _BUSY):
             self._sync()
         if self._context.rest(over=over):
-            self.send({"kind": "rest"})  # what comes next is served on the main thread
+            # what comes next is served on the main thread
+            self._context.run(lambda: self.send({"kind": "rest"}))
         return not over
 
     def _leave(self) -> bool:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as table  # noqa: E402
-from benchmarks import _loss  # noqa: E402
+from benchmarks import _live_signal, _loss, live_voice  # noqa: E402
 from benchmarks._table import cells, machine, markdown, put  # noqa: E402
 
 RESULT = {"benchmark": "some", "rtnb_ms": 1.5, "baseline_ms": 3, "ratio": 0.5, "target": 0.6}
@@ -102,3 +102,26 @@ def test_gaps_at_no_borders_of_packets_are_no_list_of_packets() -> None:
     """Stretches become packets' numbers; one that begins within a packet is refused."""
     assert _loss.lost_in([(0.02, 0.06), (0.1, 0.12)]) == (1, 2, 5)
     assert _loss.lost_in([(0.021, 0.041)]) == (-1,)
+
+
+def test_bursts_are_found_again_later() -> None:
+    """Each burst of a ruler is told from its neighbours; what is lost is missing."""
+    clip = _live_signal.ruler(8.0)
+    there = _live_signal.bursts(clip.samples)
+    assert len(there) == 32
+    late = np.concatenate([np.zeros(round(0.73 * 48_000), np.float32), clip.samples])
+    late[round(4.0 * 48_000) : round(5.0 * 48_000)] = 0.0
+    found = _live_signal.delays(there, _live_signal.bursts(late))
+    assert len(found) == 28
+    assert [round(by, 2) for _, by in found] == [0.73] * 28
+
+
+def test_a_way_tells_what_became_of_its_bursts() -> None:
+    """Delays are those of what set out within a stretch; what did not arrive is lost."""
+    sources = [_live_signal.Burst(0.25 * n, n % 20) for n in range(40)]
+    sinks = [_live_signal.Burst(b.time + 0.05 + 0.01 * (b.code == 3), b.code) for b in sources[:30]]
+    way = live_voice.Way(sources, sinks, lambda begin, end: np.zeros(round((end - begin) * 48_000)))
+    assert way.through(0.0, 5.0) == {"median_ms": 50.0, "worst_ms": 60.0, "bursts": 20, "lost": 0}
+    assert way.through(5.0, 10.0)["lost"] == 10
+    assert way.through(8.0, 9.0)["median_ms"] is None
+    assert way.silence(1.0, 2.0) == 1.0

@@ -52,7 +52,7 @@ prompt = rtnb.sample("greeting")[:0.7].write("hello.wav")
 
 def programs() -> dict[str, str]:
     """Return the README's Python blocks as programs, each with what has to come before and after."""
-    first, second, figures, third, fourth = blocks("python")
+    first, second, figures, third, voice, page, fourth = blocks("python")
     second = second.replace("rtnb.samples()", "[prompt]")
     statuses = "print([t.status for t in turns], len(run.turns))\n"
     fourth = fourth.replace("session.ask(", "said = session.ask(")
@@ -67,6 +67,7 @@ def programs() -> dict[str, str]:
         "first": first,
         "second": f"import rtnb{BRIEF}{SESSION}{second}{figures}{shown}{statuses}{CLOSE}",
         "third": begin + third + end,
+        "voice": f"import rtnb\npeer = rtnb.Peer()\n{voice}print(session)\n{page}{end}",
         "fourth": f"import rtnb\n{fourth}{said}",
     }
 
@@ -103,6 +104,14 @@ def test_the_third_python_block_runs(ran: Ran) -> None:
     done, _ = ran["third"]
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_the_blocks_on_voice_run(ran: Ran) -> None:
+    """A microphone, a speaker and a token endpoint are made and used without a page, too."""
+    done, _ = ran["voice"]
+    assert done.returncode == 0, done.stderr
+    assert "microphone" in done.stdout
+    assert "speaker" in done.stdout
 
 
 def test_the_fourth_python_block_runs(ran: Ran) -> None:

@@ -430,6 +430,81 @@ def test_a_call_of_ones_own_is_saved(replays: Executed) -> None:
     assert replays.printed("recent") == "True"
 
 
+# --- 08_talk_to_it -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def voice(executed: Callable[[str], Executed]) -> Executed:
+    """The executed 08_talk_to_it, into which nobody has spoken."""
+    return executed("08_talk_to_it")
+
+
+def test_microphone_and_speaker_are_saved_with_the_notebook(voice: Executed) -> None:
+    """Both are widgets in one cell, and their state holds no sound."""
+    widgets = voice.notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    views = [o.data["application/vnd.jupyter.widget-view+json"] for o in voice.outputs("widgets")]
+    states = [widgets[view["model_id"]] for view in views]
+    assert len(states) == 2
+    assert not any(state.get("buffers") for state in states)
+
+
+def test_the_notebook_copes_with_nobody_speaking(voice: Executed) -> None:
+    """It says so, and goes on with what was sent by code."""
+    assert "you have spoken 0 times" in voice.printed("turns")
+    assert "Record" in voice.printed("record")
+    assert voice.printed("busy") == "'0 chunks came while this cell ran'"
+    assert ast.literal_eval(voice.printed("reuse")) == "Seven times eight is fifty-six."
+
+
+def test_the_story_is_cut_without_a_voice_too(voice: Executed) -> None:
+    """What nobody interrupts by speaking is interrupted by command."""
+    assert voice.printed("story") == "'in_progress'"
+    assert "cancelled" in voice.printed("cut")
+
+
+@pytest.mark.parametrize("cell", ["plot", "both"])
+def test_a_spoken_call_is_plotted(voice: Executed, cell: str) -> None:
+    """A turn, and the run, are one figure each."""
+    images = [o for o in voice.outputs(cell) if "image/png" in o.get("data", {})]
+    assert len(images) == 1
+
+
+# --- 09_browser_page_and_tokens ------------------------------------------------------------------
+
+
+@pytest.fixture
+def tokens(executed: Callable[[str], Executed]) -> Executed:
+    """The executed 09_browser_page_and_tokens."""
+    return executed("09_browser_page_and_tokens")
+
+
+def test_a_key_is_given_out_and_not_shown(tokens: Executed) -> None:
+    """Both shapes of the answer have the same key, which expires within the hour."""
+    names, length, same = ast.literal_eval(tokens.printed("session"))
+    assert {"value", "expires_at", "client_secret", "base_url"} <= set(names)
+    assert same and re.fullmatch(r"a key of \d+ characters", length)
+    left = re.match(r"'(\d+) s left'", tokens.printed("expires"))
+    assert left and 0 < int(left[1]) <= 3600
+
+
+def test_a_call_is_placed_with_a_key_of_the_server(tokens: Executed) -> None:
+    """It was answered, and is in the peer's log."""
+    assert ANSWER in tokens.printed("connect")
+    assert tokens.printed("log").count("s of sound came") == 1
+
+
+def test_the_page_is_a_link_to_this_machine(tokens: Executed) -> None:
+    """The link's address is loopback."""
+    assert re.search(r"\(http://127\.0\.0\.1:\d+/\)", tokens.rendered("page", "text/markdown"))
+
+
+def test_a_foreign_page_gets_no_key(tokens: Executed) -> None:
+    """It is refused with a sentence."""
+    status, why = ast.literal_eval(tokens.printed("guard"))
+    assert status == 403
+    assert why.endswith(".")
+
+
 # --- 10_a_server_to_test_against -----------------------------------------------------------------
 
 
