@@ -2,10 +2,10 @@
 
 A real Chromium with a microphone that plays a file, a real JupyterLab, real kernels, and `rtnb.Peer`:
 on an idle kernel over 30 s, then through a cell that sleeps for 3 s and one that computes for 3 s; with
-the ipykernel of this environment, and with that of Colab. Both ways are carried out at once. Delays are
-those of bursts of sound, each with a pitch of its own, found in four places: in what the page's
-microphone gives, in the packets that left, in the packets that came, and in what the page puts out.
-Nothing of it is what the widgets report; that stands beside it.
+the ipykernel of this environment, and with Colab's ipykernel 6.17.1 under today's widgets. Both ways
+are carried out at once. Delays are those of bursts of sound, each with a pitch of its own, found in
+four places: in what the page's microphone gives, in the packets that left, in the packets that came,
+and in what the page renders. Nothing of it is what the widgets report; that stands beside it.
 
 ``--markdown`` prints the table for a page; ``--page`` puts it into docs/voice.md.
 """

@@ -29,8 +29,11 @@ _QUIET: Final = FRAME * (32768 * 10 ** (-50 / 20)) ** 2  # energy of a block at 
 _NOISE: Final = FRAME * (32768 * 10 ** (-35 / 20)) ** 2  # a room's noise may be as loud as this
 _ABOVE: Final = 4.0  # times the energy of the quietest block that is still noise (6 dB)
 _STALL: Final = 0.5  # seconds; what comes later than this tells nothing about the usual lateness
-_WINDOW: Final = 5.0  # seconds over which lateness is looked at before the target shrinks
-_WINDOW_BLOCKS: Final = round(_WINDOW / PTIME)
+_WINDOW: Final = 2.0  # seconds over which lateness is looked at before the target shrinks
+_LATEST: Final = (
+    0.02  # of the blocks of a window; what so few of them are late by is not waited for
+)
+_ROOM_BLOCKS: Final = round(5.0 / PTIME)  # over which the quietest is looked for
 _LOOKED: Final = round(1.0 / PTIME)  # blocks that leave until their delay is looked at
 _MARGIN: Final = 0.005  # seconds
 _WORN: Final = 0.002  # seconds of the margin that may be used up before silence is made longer
@@ -76,7 +79,7 @@ class _Room:
         energy = float(exact @ exact)
         self._quietest = min(self._quietest, energy)
         self._count += 1
-        if self._count == _WINDOW_BLOCKS:
+        if self._count == _ROOM_BLOCKS:
             self._before, self._quietest, self._count = self._quietest, math.inf, 0
         if self._before == math.inf:  # not known yet: whoever speaks at once is no noise
             return energy < _QUIET
@@ -85,12 +88,17 @@ class _Room:
 
 
 class _Lateness:
-    """How far stretches come from regular, over windows of 5 s; stalls are left out."""
+    """How far stretches come from regular, over windows of 2 s.
+
+    Stalls are left out, and so are the latest two in a hundred: to wait for these all the time would
+    cost more than the gap that each of them makes.
+    """
 
     def __init__(self) -> None:
-        self._begun: float | None = None
         self._index = 0
-        self._least = self._most = 0.0
+        self._begun: float | None = None
+        self._transits: list[float] = []
+        self._least = 0.0
         self._stalled = False
 
     def restart(self) -> None:
@@ -109,17 +117,19 @@ class _Lateness:
         elif transit - self._least < PTIME:
             self._stalled = False
         if not self._stalled:
-            self._most = max(self._most, transit)
+            self._transits.append(transit)
         assert self._begun is not None
-        if arrived - self._begun < _WINDOW:
+        # a stall ends within its window, unless the way has become longer for good
+        if arrived - self._begun < _WINDOW * (4 if self._stalled else 1):
             return None
-        late = self._most - self._least
+        usual = sorted(self._transits)[-max(1, round(len(self._transits) * _LATEST)) :]
+        late = usual[0] - self._least if usual else None
         self._begin(transit, arrived)
         return late
 
     def _begin(self, transit: float, arrived: float) -> None:
-        self._begun = arrived
-        self._least = self._most = transit
+        self._begun, self._least = arrived, transit
+        self._transits = []
         self._stalled = False
 
 
@@ -253,8 +263,8 @@ class JitterBuffer:
         self._rest = joined[whole:].copy()
 
     def _adapt(self, wanted: float) -> None:
-        if wanted < self.target:  # half of the way, every 5 s
-            wanted = (wanted + self.target) / 2
+        if wanted < self.target:  # two thirds of the way, every 2 s
+            wanted = (2 * wanted + self.target) / 3
         self.target = min(max(wanted, LEAST), MOST)
 
     def _add(self, samples: S16, arrived: float, captured: float | None) -> None:
