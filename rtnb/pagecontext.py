@@ -40,6 +40,7 @@ class PageContext:
         self._seconds = lease
         self._cell = contextvars.copy_context()
         self._context: contextvars.Context | None = None
+        self._heard = False
         self._until = 0.0
 
     def heard(self) -> None:
@@ -47,6 +48,7 @@ class PageContext:
         context = contextvars.copy_context()
         with self._lock:
             self._context = context
+            self._heard = True
             self._until = time.monotonic() + self._seconds
 
     def run(self, change: Callable[[], _T]) -> _T:
@@ -55,8 +57,8 @@ class PageContext:
         Parameters
         ----------
         change
-            What publishes. Without a message, or when the lease is out, it is called in the context
-            in which this was made.
+            What publishes. When the lease is out it is called in the context in which this was made,
+            and before there was any message plainly.
 
         Returns
         -------
@@ -64,9 +66,12 @@ class PageContext:
             What `change` returns; what it raises passes through.
         """
         with self._lock:
-            context = self._context if time.monotonic() < self._until else None
-        # a context itself can be entered once at a time
-        return (self._cell if context is None else context).copy().run(change)
+            leased = time.monotonic() < self._until
+            context = self._context if leased and self._context is not None else self._cell
+            heard = self._heard
+        if not heard:  # nothing is to be given back, and what is shown goes to the cell that runs
+            return change()
+        return context.copy().run(change)  # a context itself can be entered once at a time
 
     def rest(self, *, over: bool = False) -> bool:
         """Give the context back when the lease is out.

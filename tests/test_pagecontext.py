@@ -47,15 +47,19 @@ def in_a_thread(call: Callable[[], Any]) -> Any:
         return pool.submit(call).result(30)
 
 
-def test_without_a_message_a_change_runs_where_the_widget_was_made() -> None:
-    """Before the page has said anything, and when its context was given back, in any thread."""
+def test_without_a_message_nothing_changes() -> None:
+    """Before the page has said anything a change runs plainly."""
+    assert in_a_thread(lambda: PageContext().run(WHO.get)) == "nobody"
+
+
+def test_a_context_that_was_given_back_leaves_that_of_the_cell() -> None:
+    """A change runs in the context in which the widget was made then, in any thread."""
 
     def made() -> PageContext:
         WHO.set("cell")
         return PageContext()
 
     page = contextvars.copy_context().run(made)
-    assert in_a_thread(lambda: page.run(WHO.get)) == "cell"
     hear(page, "page")
     page.rest(over=True)
     assert in_a_thread(lambda: page.run(WHO.get)) == "cell"
