@@ -1,7 +1,7 @@
 """Pictures of what rtnb shows in JupyterLab, in both themes, for the eye and for the README.
 
-``python -m tests.screenshots [OUT [NAME ...]]`` shoots all scenes, the notebooks and a conversation,
-or those named;
+``python -m tests.screenshots [OUT [NAME ...]]`` shoots all scenes, the notebooks, a
+conversation and the page of ``rtnb serve``, or those named;
 ``python -m tests.screenshots --readme`` makes the README's pictures anew.
 """
 
@@ -24,6 +24,7 @@ import rtnb
 # the rigs are found beside this file, as pytest finds them
 sys.path.insert(0, str(Path(__file__).parent))
 
+import page_rig
 from browser_rig import Lab, artifacts, new_page, running_browser, running_lab
 from spoken_page import conversation, draw
 
@@ -144,7 +145,7 @@ SCENES = (
     Scene("voice", ("panel = rtnb.Panel()\npanel",), act=speak_to_panel),
 )
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-README = {"first_call-light": "turn", "panel-light": "panel"}
+README = {"first_call-light": "turn", "voice-light": "panel"}
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
@@ -226,6 +227,8 @@ def main(arguments: list[str]) -> int:
     if "conversation" in names or not names:
         # in a browser of its own, whose microphone begins to speak when it is started
         sys.stdout.write(f"{', '.join(path.name for path in shoot_conversation())}\n")
+    if "page" in names or not names:
+        sys.stdout.write(f"{', '.join(path.name for path in page_rig.shoot(artifacts()))}\n")
     if for_readme:
         IMAGES.mkdir(exist_ok=True)
         for shot, image in README.items():

@@ -76,10 +76,10 @@ def programs() -> dict[str, str]:
 def ran(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Ran:
-    """What became of each block, and its folder; two of them run at a time."""
+    """What became of each block, and its folder; three of them run at a time."""
     code = programs()
     folders = [tmp_path_factory.mktemp(name) for name in code]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(run_python, code.values(), folders))
     return dict(zip(code, zip(done, folders, strict=True), strict=True))
 

@@ -19,7 +19,7 @@ ANSWER = "The capital of France is Paris."
 KEY = "sk-test-only-0123456789abcdef"
 REPLIES = Path(rtnb.__file__).parent / "peer" / "replies"
 TEXT_SUFFIXES = (".json", ".jsonl", ".csv", ".log", ".txt")
-AT_ONCE = 2  # notebooks that run beside each other; more would disturb each other's sound
+AT_ONCE = 3  # notebooks that run beside each other; more would disturb each other's sound
 
 every_notebook = pytest.mark.parametrize("name", NAMES)
 
