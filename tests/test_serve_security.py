@@ -7,10 +7,12 @@ import io
 import json
 import logging
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import requests
@@ -319,6 +321,31 @@ def test_no_object_shows_a_key_or_a_token(seen: Seen) -> None:
     """Neither reprs, HTML, attributes nor tracebacks."""
     for text in seen.objects:
         assert KEY not in text and TOKEN not in text
+
+
+def test_no_run_and_no_widget_of_such_a_call_holds_a_key(
+    public: rtnb.TokenServer, tmp_path: Path
+) -> None:
+    """Neither standard key, ephemeral key, access token nor the ICE passwords."""
+    microphone, speaker = rtnb.Microphone(), rtnb.Speaker()
+    with rtnb.connect(
+        token_url=public.token_url,
+        token_headers=ACCESS,
+        record_to=tmp_path / "run",
+        microphone=microphone,
+        speaker=speaker,
+    ) as session:
+        session.ask("What is the capital of France?")
+        passwords = re.findall(r"a=ice-pwd:(\S+)", str(session._offered))
+        shown = [repr(session), session._repr_html_(), str(vars(session))]
+        shown += [str(widget.get_state()) for widget in (microphone, speaker)]
+    files = [path for path in (tmp_path / "run").rglob("*.*") if path.suffix != ".wav"]
+    shown += [path.read_text(encoding="utf-8") for path in files]
+    assert passwords and len(files) >= 4
+    for text in shown:
+        assert KEY not in text and TOKEN not in text and "ek_" not in text
+    for text in shown[3:]:
+        assert not [one for one in passwords if one in text]
 
 
 def test_a_key_in_the_path_is_masked(
