@@ -25,7 +25,7 @@ _HOP: Final = 240
 _LEAST: Final = 3  # windows that one tone fills, as a gap may cut it
 _AT_ONCE: Final = 2000
 _AGAIN: Final = 1.0  # seconds within which the same tone is the same burst
-_SKEW: Final = 0.02  # seconds by which two clocks may differ
+_SKEW: Final = 0.1  # seconds by which a tap in the page may lag; the same tone is 5 s away
 
 Floats = npt.NDArray[np.floating]
 
